@@ -1,0 +1,157 @@
+"""The catalogue: what can be earned, which accepted rows earn it, and what the credential says."""
+
+from __future__ import annotations
+
+import hashlib
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from credential_pipeline.institution.base import FieldName, HttpsUrl, Model, Slug, Text
+
+
+class Rule(Model):
+    """Accepted rows of `dataset` (SOURCE.DATASET) whose fields have these values earn the achievement."""
+
+    dataset: Text
+    where: dict[FieldName, tuple[Text, ...]] = Field(min_length=1)
+    awarded_on: FieldName
+
+    @field_validator("where", mode="before")
+    @classmethod
+    def _one_value_or_many(cls, value: object) -> object:
+        if isinstance(value, dict):
+            return {k: (v,) if isinstance(v, str) else v for k, v in value.items()}
+        return value
+
+
+class Alignment(Model):
+    """A competency in a published framework (Open Badges 3.0 B.1.4 Alignment)."""
+
+    target_name: Text
+    target_url: HttpsUrl
+    target_framework: Text | None = None
+    target_code: Text | None = None
+    target_type: Text | None = None
+    target_description: Text | None = None
+
+
+class ResultField(Model):
+    """A result the credential shows, from a field of the row that earned it (Open Badges 3.0 B.1.20 ResultDescription)."""
+
+    id: Slug
+    name: Text
+    type: Literal[
+        "GradePointAverage",
+        "LetterGrade",
+        "Percent",
+        "PerformanceLevel",
+        "PredictedScore",
+        "RawScore",
+        "Result",
+        "ScaledScore",
+        "Status",
+    ]
+    field: FieldName
+    min: Text | None = None
+    max: Text | None = None
+    allowed: tuple[Text, ...] = ()
+    omit: tuple[str, ...] = ()
+
+
+class Occurrence(Model):
+    """`per: FIELD`: one award for each value of the field (a term, a run); it must never be a date or score that can be corrected."""
+
+    per: FieldName
+
+
+class Period(Model):
+    """A calendar period; exactly one of the members."""
+
+    years: int | None = Field(default=None, gt=0)
+    months: int | None = Field(default=None, gt=0)
+    days: int | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _one_member(self) -> Period:
+        if sum(v is not None for v in (self.years, self.months, self.days)) != 1:
+            raise ValueError("give exactly one of years, months, days")
+        return self
+
+
+class Renewal(Model):
+    """How a credential with `validity` is renewed: it is due `opens_days_before` it ends."""
+
+    opens_days_before: int = Field(default=60, ge=0)
+
+
+class Achievement(Model):
+    """What can be earned. Its `id` is part of every award's identity: rename the `name`, never the `id`."""
+
+    id: Slug
+    name: Text
+    type: Literal[
+        "Achievement", "ApprenticeshipCertificate", "Assessment", "Assignment", "AssociateDegree", "Award", "Badge", "BachelorDegree", "Certificate",
+        "CertificateOfCompletion", "Certification", "CommunityService", "Competency", "Course", "CoCurricular", "Degree", "Diploma", "DoctoralDegree",
+        "Fieldwork", "GeneralEducationDevelopment", "JourneymanCertificate", "LearningProgram", "License", "Membership", "ProfessionalDoctorate",
+        "QualityAssuranceCredential", "MasterCertificate", "MasterDegree", "MicroCredential", "ResearchDoctorate", "SecondarySchoolDiploma",
+    ]  # fmt: skip
+    description: Text
+    criteria: Text
+    earned_by: tuple[Rule, ...] = Field(min_length=1)
+    occurrence: Literal["once"] | Occurrence
+    validity: Period | None = None
+    renewal: Renewal | None = None
+    approval: Literal["auto", "four_eyes"] = "auto"
+    status_purpose: Literal["revocation", "suspension"] = "revocation"
+    results: tuple[ResultField, ...] = ()
+    alignments: tuple[Alignment, ...] = ()
+    credits: Annotated[Decimal, Field(gt=0, decimal_places=3)] | None = None
+    tags: tuple[Text, ...] = ()
+    language: Text | None = None
+    code: Text | None = None
+
+    @model_validator(mode="after")
+    def _renewal_needs_validity(self) -> Achievement:
+        if self.renewal and not self.validity:
+            raise ValueError("renewal without validity: a credential that never ends cannot be renewed")
+        if len({r.id for r in self.results}) != len(self.results):
+            raise ValueError("two results have the same id")
+        return self
+
+
+class Programme(Model):
+    """One file of the catalogue: a programme and what can be earned in it."""
+
+    id: Slug
+    name: Text
+    achievements: tuple[Achievement, ...] = Field(min_length=1)
+
+
+class Catalogue(Model):
+    """All programmes of an institution."""
+
+    programmes: tuple[Programme, ...]
+
+    @model_validator(mode="after")
+    def _ids_are_unique(self) -> Catalogue:
+        seen: dict[str, str] = {}
+        for programme in self.programmes:
+            for achievement in programme.achievements:
+                if achievement.id in seen:
+                    raise ValueError(
+                        f"achievement {achievement.id} is in programme {seen[achievement.id]} and in {programme.id}"
+                    )
+                seen[achievement.id] = programme.id
+        return self
+
+    @property
+    def achievements(self) -> dict[str, Achievement]:
+        """All achievements by id, in the order of the files."""
+        return {a.id: a for p in self.programmes for a in p.achievements}
+
+    @property
+    def version(self) -> bytes:
+        """SHA-256 (32 bytes) of everything the catalogue says."""
+        return hashlib.sha256(self.model_dump_json().encode()).digest()

@@ -1,0 +1,22 @@
+"""Schema `outbox`: what has to be told to somebody. Written with the credential, sent by a later stage."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, ForeignKey, Index, Table, UniqueConstraint, Uuid
+
+from credential_pipeline.store.tables.base import instant, metadata, recorded_at, text
+
+message = Table(
+    "message",
+    metadata,
+    Column("message_id", Uuid, primary_key=True),
+    text("kind"),
+    Column("credential_id", Uuid, ForeignKey("ledger.credential.credential_id"), nullable=False),
+    Column("person_id", Uuid, ForeignKey("identity.person.person_id"), nullable=False),
+    recorded_at(),
+    instant("sent_at", null=True),
+    UniqueConstraint("credential_id", "kind"),
+    Index(None, "recorded_at", postgresql_where="sent_at is null"),
+    schema="outbox",
+    comment="A notification that waits to be sent: issued | superseded | revoked | expiring. No address is kept here.",
+)
