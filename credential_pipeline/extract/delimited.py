@@ -35,7 +35,7 @@ class FileBreachError(Exception):
 
 @dataclass(frozen=True)
 class OfferedRow:
-    """A row of a file: 1-based number among the rows after the header, cells by column name, problems found in reading."""
+    """A row of a file: its number among the rows after the header (from 1), cells by column name, problems in reading."""
 
     number: int
     row_hash: bytes
@@ -58,14 +58,12 @@ def read_rows(path: Path, name: str, dataset_name: str, dataset: Dataset) -> Ite
             while iterating: whoever stores rows does it in one transaction.
     """
     csv.field_size_limit(LONGEST_CELL)
-    line = 0
+    number = 0
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, delimiter=dataset.delimiter, strict=True)
             header = _header(next((record for record in reader if record), []), name, dataset)
-            number = 0
             for record in reader:
-                line = reader.line_num
                 if not record:  # a blank line is no row
                     continue
                 number += 1
@@ -74,7 +72,7 @@ def read_rows(path: Path, name: str, dataset_name: str, dataset: Dataset) -> Ite
         raise FileBreachError(
             Breach(
                 "not_utf8",
-                f"byte {error.object[error.start]:#04x} near line {line + 1} is not UTF-8",
+                f"byte {error.object[error.start]:#04x} in line {_first_bad_line(path)} is not UTF-8",
                 "export the file again as UTF-8",
                 name,
             )
@@ -83,7 +81,7 @@ def read_rows(path: Path, name: str, dataset_name: str, dataset: Dataset) -> Ite
         raise FileBreachError(
             Breach(
                 "malformed_csv",
-                f"line {line + 1} or below: {error}",
+                f"line {reader.line_num}: {error}",
                 "close every quote, double a quote inside a quoted cell, and export the file again",
                 name,
             )
@@ -92,6 +90,16 @@ def read_rows(path: Path, name: str, dataset_name: str, dataset: Dataset) -> Ite
         raise FileBreachError(
             Breach("empty_file", "a header and no rows", "offer the file again with its rows, or remove it", name)
         )
+
+
+def _first_bad_line(path: Path) -> int:
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return number
 
 
 def _header(record: list[str], name: str, dataset: Dataset) -> list[str]:

@@ -7,22 +7,23 @@ environment (settings.py), secrets (never in the directory), and acting on any o
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import date
 from functools import cached_property
-from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
-from credential_pipeline.institution.base import HttpsUrl, Model, Slug, Text
-from credential_pipeline.institution.catalogue import Catalogue, Occurrence
+from credential_pipeline.institution.base import HttpsUrl, Misfit, Model, Slug, Text, refuse, suggest
+from credential_pipeline.institution.catalogue import Catalogue
+from credential_pipeline.institution.fit import misfits_of_rules, misfits_of_sources, named_datasets, repeated
 from credential_pipeline.institution.sources import DatasetOfSource, Source
 
 HashedIdentifierType = Literal[
-    "sourcedId", "systemId", "productId", "userName", "accountId", "emailAddress", "nationalIdentityNumber", "lisSourcedId",
-    "oneRosterSourcedId", "sisSourcedId", "ltiUserId", "identifier",
+    "sourcedId", "systemId", "productId", "userName", "accountId", "emailAddress", "nationalIdentityNumber",
+    "lisSourcedId", "oneRosterSourcedId", "sisSourcedId", "ltiUserId", "identifier",
 ]  # fmt: skip
 
 
@@ -64,7 +65,13 @@ class Person(Model):
     id: Slug
     name: Text
     roles: tuple[Literal["preparer", "approver"], ...] = Field(min_length=1)
-    ssh_public_key: Annotated[str, Field(pattern=r"^ssh-ed25519 [A-Za-z0-9+/=]+( .*)?$")]
+    ssh_public_key: Annotated[
+        str,
+        Field(
+            pattern=r"^ssh-ed25519 [A-Za-z0-9+/=]+( .*)?$",
+            description="the public key (id_ed25519.pub) in one line: ssh-ed25519 AAAA... COMMENT",
+        ),
+    ]
 
 
 class Mail(Model):
@@ -76,17 +83,23 @@ class Mail(Model):
 class Targets(Model):
     """Where objects are published: a folder below the home (`site`), or `s3://BUCKET/PREFIX`."""
 
-    site: Annotated[str, Field(pattern=r"^(s3://[a-z0-9.-]+(/[A-Za-z0-9._-]+)*|[A-Za-z0-9._-]+)$")] = "site"
+    site: Annotated[
+        str,
+        Field(
+            pattern=r"^(s3://[a-z0-9.-]+(/[A-Za-z0-9._-]+)*|[A-Za-z0-9._-]+)$",
+            description="the name of a folder, or s3://BUCKET/PREFIX",
+        ),
+    ] = "site"
 
 
-class Institution(Model):
-    """institution.yaml and catalogue/*.yaml, typed and checked with each other."""
+class InstitutionFile(Model):
+    """institution.yaml: everything but the catalogue."""
 
     id: Slug
     sample: bool = False
     issuer: Issuer
     base_url: HttpsUrl
-    did: Annotated[str, Field(pattern=r"^did:web:[A-Za-z0-9._:%-]+$")] | None = None
+    did: Annotated[str, Field(pattern=r"^did:web:[A-Za-z0-9._:%-]+$", description="did:web:HOST")] | None = None
     time_zone: Text
     history_from: date
     data: Text = "data"
@@ -96,56 +109,35 @@ class Institution(Model):
     mail: Mail | None = None
     targets: Targets = Targets()
     sources: tuple[Source, ...] = Field(min_length=1)
-    catalogue: Catalogue
 
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
         if value not in available_timezones():
-            raise ValueError(f"no such time zone: {value}; write a name of the IANA database, such as Europe/London")
+            raise ValueError("no such time zone; write a name of the IANA database, such as Europe/London")
         return value
 
     @model_validator(mode="after")
-    def _parts_fit(self) -> Institution:
-        self._check_did()
-        self._check_datasets()
-        self._check_rules()
-        sources = {source.id for source in self.sources}
-        for identifier in self.recipient.identifiers:
-            if identifier.source != "email" and identifier.source not in sources:
-                raise ValueError(f"recipient identifier from: {identifier.source} is neither email nor a source")
+    def _parts_fit(self) -> InstitutionFile:
+        refuse((*self._misfits(), *misfits_of_sources(self.sources)))
         return self
 
-    def _check_did(self) -> None:
-        if self.did and self.did != did_web(self.base_url):
-            raise ValueError(f"did must be {did_web(self.base_url)}: the did document is published below base_url")
-
-    def _check_datasets(self) -> None:
-        if len({s.id for s in self.sources}) != len(self.sources):
-            raise ValueError("two sources have the same id")
-        named = {d.name: d for s in self.sources for d in _datasets(s)}
-        for dataset in named.values():
-            for needed in dataset.needs:
-                if needed not in named:
-                    raise ValueError(f"dataset {dataset.name} needs {needed}, which no source has")
-        try:
-            tuple(TopologicalSorter({name: d.needs for name, d in named.items()}).static_order())
-        except CycleError as error:
-            raise ValueError(f"datasets need each other in a circle: {' -> '.join(error.args[1])}") from error
-
-    def _check_rules(self) -> None:
-        named = {d.name: d.dataset for s in self.sources for d in _datasets(s)}
-        for achievement in self.catalogue.achievements.values():
-            for rule in achievement.earned_by:
-                dataset = named.get(rule.dataset)
-                if dataset is None or dataset.role != "evidence":
-                    raise ValueError(f"achievement {achievement.id}: {rule.dataset} is not a dataset of evidence")
-                per = {achievement.occurrence.per} if isinstance(achievement.occurrence, Occurrence) else set()
-                used = {*rule.where, rule.awarded_on, *(r.field for r in achievement.results), *per}
-                if unknown := used - set(dataset.fields):
-                    raise ValueError(
-                        f"achievement {achievement.id}: {rule.dataset} has no field {', '.join(sorted(unknown))}"
-                    )
+    def _misfits(self) -> Iterator[Misfit]:
+        parts = urlsplit(self.base_url)
+        if parts.query or parts.fragment:
+            yield Misfit(
+                ("base_url",), "base_url has a query or a fragment", "everything is published below it: cut them"
+            )
+        elif self.did and self.did != did_web(self.base_url):
+            what = "did is not the one that is published below base_url"
+            yield Misfit(("did",), what, f"write {did_web(self.base_url)}, or take it out")
+        known = {"email", *(source.id for source in self.sources)}
+        for i, identifier in enumerate(self.recipient.identifiers):
+            if identifier.source not in known:
+                what = f"recipient identifier from: {identifier.source} is neither email nor a source"
+                remedy = suggest(identifier.source, known, otherwise="write one of")
+                yield Misfit(("recipient", "identifiers", i, "from"), what, remedy)
+        yield from repeated([person.id for person in self.people], ("people",), "person")
 
     @property
     def issuer_did(self) -> str:
@@ -157,10 +149,21 @@ class Institution(Model):
         """The institution's time zone."""
         return ZoneInfo(self.time_zone)
 
+
+class Institution(InstitutionFile):
+    """institution.yaml and catalogue/*.yaml, typed and checked with each other."""
+
+    catalogue: Catalogue
+
+    @model_validator(mode="after")
+    def _rules_fit(self) -> Institution:
+        refuse(misfits_of_rules(self.sources, self.catalogue))
+        return self
+
     @cached_property
     def datasets(self) -> tuple[DatasetOfSource, ...]:
         """All datasets, each after those it needs; otherwise in the order of the file."""
-        named = {d.name: d for s in self.sources for d in _datasets(s)}
+        named = named_datasets(self.sources)
         ordered: dict[str, DatasetOfSource] = {}
 
         def add(name: str) -> None:
@@ -176,10 +179,6 @@ class Institution(Model):
     def datasets_of(self, role: Literal["people", "evidence", "reference"]) -> tuple[DatasetOfSource, ...]:
         """The datasets of one role."""
         return tuple(d for d in self.datasets if d.dataset.role == role)
-
-
-def _datasets(source: Source) -> tuple[DatasetOfSource, ...]:
-    return tuple(DatasetOfSource(source=source, dataset=dataset) for dataset in source.datasets)
 
 
 def did_web(base_url: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from credential_pipeline.institution.base import FieldName, HttpsUrl, Model, Slug, Text
+from credential_pipeline.institution.base import FieldName, HttpsUrl, Misfit, Model, Slug, Text, refuse
 
 
 class Rule(Model):
@@ -18,7 +18,7 @@ class Rule(Model):
     where: dict[FieldName, tuple[Text, ...]] = Field(min_length=1)
     awarded_on: FieldName
 
-    @field_validator("where", mode="before")
+    @field_validator("where", mode="before", json_schema_input_type=dict[FieldName, Text | tuple[Text, ...]])
     @classmethod
     def _one_value_or_many(cls, value: object) -> object:
         if isinstance(value, dict):
@@ -38,7 +38,7 @@ class Alignment(Model):
 
 
 class ResultField(Model):
-    """A result the credential shows, from a field of the row that earned it (Open Badges 3.0 B.1.20 ResultDescription)."""
+    """A result the credential shows, from a field of the row that earned it (Open Badges 3.0 B.1.20)."""
 
     id: Slug
     name: Text
@@ -61,7 +61,7 @@ class ResultField(Model):
 
 
 class Occurrence(Model):
-    """`per: FIELD`: one award for each value of the field (a term, a run); it must never be a date or score that can be corrected."""
+    """`per: FIELD`: one award for each value of the field (a term, a run); never a date or score that may change."""
 
     per: FieldName
 
@@ -76,7 +76,7 @@ class Period(Model):
     @model_validator(mode="after")
     def _one_member(self) -> Period:
         if sum(v is not None for v in (self.years, self.months, self.days)) != 1:
-            raise ValueError("give exactly one of years, months, days")
+            raise ValueError("must have exactly one member; give one of years, months, days")
         return self
 
 
@@ -92,15 +92,17 @@ class Achievement(Model):
     id: Slug
     name: Text
     type: Literal[
-        "Achievement", "ApprenticeshipCertificate", "Assessment", "Assignment", "AssociateDegree", "Award", "Badge", "BachelorDegree", "Certificate",
-        "CertificateOfCompletion", "Certification", "CommunityService", "Competency", "Course", "CoCurricular", "Degree", "Diploma", "DoctoralDegree",
-        "Fieldwork", "GeneralEducationDevelopment", "JourneymanCertificate", "LearningProgram", "License", "Membership", "ProfessionalDoctorate",
-        "QualityAssuranceCredential", "MasterCertificate", "MasterDegree", "MicroCredential", "ResearchDoctorate", "SecondarySchoolDiploma",
+        "Achievement", "ApprenticeshipCertificate", "Assessment", "Assignment", "AssociateDegree", "Award", "Badge",
+        "BachelorDegree", "Certificate", "CertificateOfCompletion", "Certification", "CommunityService", "Competency",
+        "Course", "CoCurricular", "Degree", "Diploma", "DoctoralDegree", "Fieldwork", "GeneralEducationDevelopment",
+        "JourneymanCertificate", "LearningProgram", "License", "Membership", "ProfessionalDoctorate",
+        "QualityAssuranceCredential", "MasterCertificate", "MasterDegree", "MicroCredential", "ResearchDoctorate",
+        "SecondarySchoolDiploma",
     ]  # fmt: skip
     description: Text
     criteria: Text
     earned_by: tuple[Rule, ...] = Field(min_length=1)
-    occurrence: Literal["once"] | Occurrence
+    occurrence: Literal["once"] | Occurrence = Field(description="`once`, or `{per: FIELD}`")
     validity: Period | None = None
     renewal: Renewal | None = None
     approval: Literal["auto", "four_eyes"] = "auto"
@@ -113,11 +115,17 @@ class Achievement(Model):
     code: Text | None = None
 
     @model_validator(mode="after")
-    def _renewal_needs_validity(self) -> Achievement:
+    def _members_fit(self) -> Achievement:
+        misfits = []
         if self.renewal and not self.validity:
-            raise ValueError("renewal without validity: a credential that never ends cannot be renewed")
-        if len({r.id for r in self.results}) != len(self.results):
-            raise ValueError("two results have the same id")
+            what = "renewal without validity: a credential that never ends cannot be renewed"
+            misfits.append(Misfit(("renewal",), what, "add `validity`, or take `renewal` out"))
+        ids = [result.id for result in self.results]
+        for position, result in enumerate(self.results):
+            if result.id in ids[:position]:
+                what = f"two results have the id {result.id}"
+                misfits.append(Misfit(("results", position, "id"), what, "give one of them another id"))
+        refuse(misfits)
         return self
 
 
@@ -136,14 +144,21 @@ class Catalogue(Model):
 
     @model_validator(mode="after")
     def _ids_are_unique(self) -> Catalogue:
+        programmes: set[str] = set()
         seen: dict[str, str] = {}
-        for programme in self.programmes:
-            for achievement in programme.achievements:
+        misfits = []
+        for i, programme in enumerate(self.programmes):
+            if programme.id in programmes:
+                what = f"another programme has the id {programme.id} as well"
+                misfits.append(Misfit(("programmes", i, "id"), what, "give one of them another id"))
+            programmes.add(programme.id)
+            for j, achievement in enumerate(programme.achievements):
                 if achievement.id in seen:
-                    raise ValueError(
-                        f"achievement {achievement.id} is in programme {seen[achievement.id]} and in {programme.id}"
-                    )
-                seen[achievement.id] = programme.id
+                    what = f"achievement {achievement.id} is in programme {seen[achievement.id]} as well"
+                    path = ("programmes", i, "achievements", j, "id")
+                    misfits.append(Misfit(path, what, "keep one, or give one that was never issued another id"))
+                seen.setdefault(achievement.id, programme.id)
+        refuse(misfits)
         return self
 
     @property

@@ -7,13 +7,32 @@ them; gate/expectations.py translates each into Great Expectations.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from credential_pipeline.institution.base import FieldName, Model, Slug, Text
+from credential_pipeline.institution.base import FieldName, Misfit, Model, Regex, Slug, Text, refuse
+
+_Limited = TypeVar("_Limited", bound=Model)
+
+
+def _in_order(check: _Limited, low: Decimal | date | int | None, high: Decimal | date | int | None) -> _Limited:
+    if low is not None and high is not None and low > high:  # type: ignore[operator]  # both of one type
+        refuse([Misfit(("max",), f"max {high} is below min {low}", "no value can pass: correct one of them")])
+    return check
+
+
+def _date_format(value: str) -> str:
+    day = datetime(2001, 12, 31)  # noqa: DTZ001 - a day without a clock, whose year, month and day cannot be mixed up
+    try:
+        reads_back = datetime.strptime(day.strftime(value), value) == day  # noqa: DTZ007
+    except ValueError:
+        reads_back = False
+    if not reads_back:
+        raise ValueError("does not hold a whole date; write it with %Y, %m and %d, such as %d/%m/%Y")
+    return value
 
 
 class Check(Model):
@@ -45,38 +64,42 @@ class FieldCheck(Check):
 class Required(FieldCheck):
     """The field must have a value."""
 
-    codes = {"required_missing": "fill in {field}"}
+    codes: ClassVar[Mapping[str, str]] = {"required_missing": "fill in {field}"}
     check: Literal["required"]
 
 
 class Length(FieldCheck):
     """Between `min` and `max` characters."""
 
-    codes = {"too_long": "shorten {field} to at most {max} characters"}
+    codes: ClassVar[Mapping[str, str]] = {"too_long": "shorten {field} to at most {max} characters"}
     check: Literal["length"]
     min: int = Field(default=0, ge=0)
     max: int = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Length:
+        return _in_order(self, self.min, self.max)
 
 
 class Pattern(FieldCheck):
     """The whole value matches a regular expression."""
 
-    codes = {"malformed": "write {field} in the form {pattern}"}
+    codes: ClassVar[Mapping[str, str]] = {"malformed": "write {field} in the form {pattern}"}
     check: Literal["pattern"]
-    pattern: Text
+    pattern: Regex
 
 
 class Email(FieldCheck):
     """Looks like an address that mail can be sent to."""
 
-    codes = {"malformed_email": "correct the e-mail address in {field}, or leave it empty"}
+    codes: ClassVar[Mapping[str, str]] = {"malformed_email": "correct the e-mail address in {field}, or leave it empty"}
     check: Literal["email"]
 
 
 class Number(FieldCheck):
     """A finite decimal number between `min` and `max`."""
 
-    codes = {
+    codes: ClassVar[Mapping[str, str]] = {
         "not_a_number": "write {field} as a plain number with a decimal point, or leave it empty",
         "number_out_of_range": "{field} must be between {min} and {max}",
     }
@@ -84,25 +107,33 @@ class Number(FieldCheck):
     min: Decimal | None = None
     max: Decimal | None = None
 
+    @model_validator(mode="after")
+    def _ordered(self) -> Number:
+        return _in_order(self, self.min, self.max)
+
 
 class Date(FieldCheck):
-    """A calendar date in `format`, not before `min`, not after `max`; `future: false` also not after the day it arrived."""
+    """A date in `format`, not before `min`, not after `max`; `future: false` also not after the day it arrived."""
 
-    codes = {
+    codes: ClassVar[Mapping[str, str]] = {
         "malformed_date": "write {field} as an existing date in the form {format}",
         "date_out_of_range": "{field} must lie between {min} and {max}",
     }
     check: Literal["date"]
-    format: Text = "%Y-%m-%d"
+    format: Annotated[Text, AfterValidator(_date_format)] = "%Y-%m-%d"
     min: date = date(1900, 1, 1)
     max: date | None = None
     future: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Date:
+        return _in_order(self, self.min, self.max)
 
 
 class OneOf(FieldCheck):
     """One of a closed set of values."""
 
-    codes = {"not_in_set": "{field} must be one of: {values}"}
+    codes: ClassVar[Mapping[str, str]] = {"not_in_set": "{field} must be one of: {values}"}
     check: Literal["one_of"]
     values: tuple[Text, ...] = Field(min_length=1)
 
@@ -110,20 +141,29 @@ class OneOf(FieldCheck):
 class Reference(FieldCheck):
     """The value exists in a field of another dataset's accepted rows: `to: SOURCE.DATASET.FIELD`."""
 
-    codes = {"unknown_reference": "correct {field}, or add it to {to} first; then offer the row again"}
+    codes: ClassVar[Mapping[str, str]] = {
+        "unknown_reference": "correct {field}, or add it to {to} first; then offer the row again"
+    }
     check: Literal["reference"]
-    to: Annotated[str, Field(pattern=r"^[a-z0-9_-]+\.[a-z0-9_-]+\.[a-z0-9_]+$")]
+    to: Annotated[str, Field(pattern=r"^[a-z0-9_-]+\.[a-z0-9_-]+\.[a-z0-9_]+$", description="SOURCE.DATASET.FIELD")]
 
     @property
     def dataset(self) -> str:
         """SOURCE.DATASET."""
         return self.to.rpartition(".")[0]
 
+    @property
+    def referred_field(self) -> str:
+        """FIELD."""
+        return self.to.rpartition(".")[2]
+
 
 class Unique(Check):
     """No two accepted rows of a batch share these fields; rows that do and differ contradict each other."""
 
-    codes = {"contradicting_rows": "keep the row that is right and remove the others with the same {fields}"}
+    codes: ClassVar[Mapping[str, str]] = {
+        "contradicting_rows": "keep the row that is right and remove the others with the same {fields}"
+    }
     check: Literal["unique"]
     fields: tuple[FieldName, ...] = Field(min_length=1)
 
@@ -154,9 +194,13 @@ class Gate(Model):
     @model_validator(mode="after")
     def _one_type_a_field(self) -> Gate:
         typed: dict[str, str] = {}
-        for check in self.checks:
-            if isinstance(check, Number | Date):
-                if check.field in typed:
-                    raise ValueError(f"{check.field} has two checks of its type ({typed[check.field]}, {check.check})")
-                typed[check.field] = check.check
+        misfits = []
+        for position, check in enumerate(self.checks):
+            if not isinstance(check, Number | Date):
+                continue
+            if check.field in typed:
+                what = f"{check.field} has two checks of its type: {typed[check.field]} and {check.check}"
+                misfits.append(Misfit(("checks", position, "field"), what, "keep one of them"))
+            typed.setdefault(check.field, check.check)
+        refuse(misfits)
         return self

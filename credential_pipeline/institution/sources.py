@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from credential_pipeline.institution.base import FieldName, Model, Slug, Text
-from credential_pipeline.institution.checks import Gate, Reference
+from credential_pipeline.institution.base import FieldName, Misfit, Model, Regex, Slug, Text, refuse, suggest
+from credential_pipeline.institution.checks import Gate, Reference, Unique
 
 
 class Lookup(Model):
@@ -38,19 +40,20 @@ class WeightedMean(Model):
 
 
 class CodeDate(Model):
-    """A date written as a code (`2013J`): `pattern` names `year` and `term`, `terms` gives MM-DD; then `plus_days` of a field."""
+    """A date written as a code (`2013J`): `pattern` names `year` and `term`, `terms` gives MM-DD; then `plus_days`."""
 
     rule: Literal["code_date"]
     field: FieldName
     code: FieldName
-    pattern: Text
-    terms: dict[str, Annotated[str, Field(pattern=r"^\d\d-\d\d$")]] = Field(min_length=1)
+    pattern: Regex
+    terms: dict[str, Annotated[str, Field(pattern=r"^\d\d-\d\d$", description="MM-DD")]] = Field(min_length=1)
     plus_days: FieldName | None = None
 
     @model_validator(mode="after")
     def _names_year_and_term(self) -> CodeDate:
-        if not {"year", "term"} <= set(re.compile(self.pattern).groupindex):
-            raise ValueError("pattern must name the groups (?P<year>...) and (?P<term>...)")
+        if missing := {"year", "term"} - set(re.compile(self.pattern).groupindex):
+            what = f"pattern has no group named {' and '.join(sorted(missing))}"
+            refuse([Misfit(("pattern",), what, "name the groups (?P<year>...) and (?P<term>...)")])
         return self
 
 
@@ -64,6 +67,13 @@ class PersonRef(Model):
     source: Slug | None = None
 
 
+def _below_data(value: str) -> str:
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError("leaves the data directory; write a path below it, such as lms/completions*.csv")
+    return value
+
+
 class Dataset(Model):
     """One kind of row of a source.
 
@@ -74,41 +84,45 @@ class Dataset(Model):
 
     id: Slug
     role: Literal["people", "evidence", "reference"]
-    files: Text
+    files: Annotated[
+        Text, AfterValidator(_below_data), Field(description="file names below the data directory, with * and {day}")
+    ]
     columns: dict[FieldName, Text] = Field(min_length=1)
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     empty: tuple[str, ...] = ()
     person: PersonRef | None = None
-    identifiers: dict[Slug, FieldName] = {}
-    cross_references: dict[Slug, FieldName] = {}
+    identifiers: dict[Slug, FieldName] = Field(default_factory=dict)
+    cross_references: dict[Slug, FieldName] = Field(default_factory=dict)
     derive: tuple[Derivation, ...] = ()
     gate: Gate = Gate()
 
     @model_validator(mode="after")
     def _fields_exist(self) -> Dataset:
-        known = set(self.columns)
-        for step in self.derive:
-            needed = (
-                {step.code, *([step.plus_days] if step.plus_days else [])}
-                if isinstance(step, CodeDate)
-                else set(step.match)
-            )
-            self._must_know(needed - known, known)
-            known.add(step.field)
-        for check in self.gate.checks:
-            self._must_know(set(check.subject.split(",")) - known, known)
-        self._must_know((set(self.identifiers.values()) | set(self.cross_references.values())) - known, known)
-        if self.role != "reference":
-            ref = self.person or PersonRef()
-            if ref.field not in known:
-                raise ValueError(f"a dataset of {self.role} needs the person's key: map a column to `{ref.field}`")
+        refuse(self._misfits())
         return self
 
-    def _must_know(self, missing: set[str], known: set[str]) -> None:
-        if missing:
-            raise ValueError(
-                f"no such field: {', '.join(sorted(missing))}; this dataset has {', '.join(sorted(known))}"
-            )
+    def _misfits(self) -> Iterator[Misfit]:
+        known = set(self.columns)
+        for i, step in enumerate(self.derive):
+            for member, field in _read_by(step):
+                yield from _unknown(("derive", i, *member), field, known)
+            if step.field in known:
+                what = f"the field {step.field} is there already"
+                yield Misfit(("derive", i, "field"), what, "give the derived field a name of its own")
+            known.add(step.field)
+        for i, check in enumerate(self.gate.checks):
+            if isinstance(check, Unique):
+                for j, field in enumerate(check.fields):
+                    yield from _unknown(("gate", "checks", i, "fields", j), field, known)
+            else:
+                yield from _unknown(("gate", "checks", i, "field"), check.field, known)
+        for kind, named in (("identifiers", self.identifiers), ("cross_references", self.cross_references)):
+            for key, field in named.items():
+                yield from _unknown((kind, key), field, known)
+        field = (self.person or PersonRef()).field
+        if self.role != "reference" and field not in known:
+            what = f"a dataset of {self.role} needs the person's key"
+            yield Misfit(("columns",), what, f"map a column to `{field}`")
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -116,8 +130,24 @@ class Dataset(Model):
         return (*self.columns, *(step.field for step in self.derive))
 
 
+def _read_by(step: Lookup | WeightedMean | CodeDate) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Where a derivation names the fields of its own row that it reads."""
+    if isinstance(step, CodeDate):
+        yield ("code",), step.code
+        if step.plus_days:
+            yield ("plus_days",), step.plus_days
+    else:
+        for here in step.match:
+            yield ("match", here), here
+
+
+def _unknown(path: tuple[str | int, ...], field: str, known: set[str]) -> Iterator[Misfit]:
+    if field not in known:
+        yield Misfit(path, f"no such field: {field}", suggest(field, known, otherwise="this dataset has"))
+
+
 class Source(Model):
-    """A system, by the kind of connector that reads it. Its `id` is part of every person's source key: never rename it."""
+    """A system, by the kind of connector that reads it. Its `id` is part of every source key: never rename it."""
 
     id: Slug
     kind: Literal["files"]
@@ -144,7 +174,7 @@ class DatasetOfSource(Model):
 
     @property
     def on_breach(self) -> Literal["stop", "set_aside"]:
-        """What a batch-level breach does; without people everybody would get a second identity, so those stop the day."""
+        """What a batch-level breach does. Without people everybody would get a second identity: those stop the day."""
         return self.dataset.gate.on_breach or ("set_aside" if self.dataset.role == "evidence" else "stop")
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 from sqlalchemy import Column, Date, DateTime, LargeBinary, MetaData, Text, func
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -28,17 +30,17 @@ def sha256(name: str, *, null: bool = False) -> Column[bytes]:
     return Column(name, LargeBinary(32), nullable=null)
 
 
-def instant(name: str, *, null: bool = False) -> Column[object]:
+def instant(name: str, *, null: bool = False) -> Column[datetime.datetime]:
     """An instant that is part of the record's meaning; the writer passes it."""
     return Column(name, DateTime(timezone=True), nullable=null)
 
 
-def recorded_at(name: str = "recorded_at") -> Column[object]:
+def recorded_at(name: str = "recorded_at") -> Column[datetime.datetime]:
     """When the row was written, by the database's clock: for people and audits, never an input of anything."""
     return Column(name, DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp())
 
 
-def day(name: str = "day") -> Column[object]:
+def day(name: str = "day") -> Column[datetime.date]:
     """The day of arrival, in the institution's time zone."""
     return Column(name, Date, nullable=False)
 

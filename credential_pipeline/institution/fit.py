@@ -1,0 +1,155 @@
+"""Whether the members of an institution fit each other across sources and catalogue.
+
+Belongs here: every check that needs more than one source or file, as functions that yield all misfits they find, with
+paths from the institution's root. Does not belong here: what one dataset or one achievement can say by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from graphlib import CycleError, TopologicalSorter
+
+from credential_pipeline.institution.base import Misfit, suggest
+from credential_pipeline.institution.catalogue import Achievement, Catalogue, Occurrence, Rule
+from credential_pipeline.institution.checks import Date, OneOf, Reference
+from credential_pipeline.institution.sources import CodeDate, Dataset, DatasetOfSource, Source, WeightedMean
+
+Path = tuple[str | int, ...]
+
+
+def named_datasets(sources: Sequence[Source]) -> dict[str, DatasetOfSource]:
+    """Datasets by SOURCE.DATASET, in the order of the file."""
+    of_sources = (DatasetOfSource(source=source, dataset=dataset) for source in sources for dataset in source.datasets)
+    return {dataset.name: dataset for dataset in of_sources}
+
+
+def misfits_of_sources(sources: Sequence[Source]) -> Iterator[Misfit]:
+    """Ids used twice; datasets, fields and sources that are named and do not exist; datasets that need each other."""
+    named = named_datasets(sources)
+    ids = {source.id for source in sources}
+    yield from repeated([source.id for source in sources], ("sources",), "source")
+    for i, source in enumerate(sources):
+        yield from repeated([dataset.id for dataset in source.datasets], ("sources", i, "datasets"), "dataset")
+        for j, dataset in enumerate(source.datasets):
+            path: Path = ("sources", i, "datasets", j)
+            yield from _misfits_of_derivations(dataset, path, named)
+            yield from _misfits_of_references(dataset, path, named)
+            if dataset.person and dataset.person.source:
+                yield from _unknown_source(dataset.person.source, ids, (*path, "person", "source"))
+            for key in dataset.cross_references:
+                yield from _unknown_source(key, ids, (*path, "cross_references", key))
+    yield from _circle(sources, named)
+
+
+def repeated(ids: Sequence[str], path: Path, kind: str) -> Iterator[Misfit]:
+    """Ids that stand for the same asset: assets are named with _ where an id has -."""
+    names = [written.replace("-", "_") for written in ids]
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            what = f"another {kind} has the id {ids[names.index(name)]}"
+            yield Misfit((*path, position, "id"), what, "give one of them another id")
+
+
+def misfits_of_rules(sources: Sequence[Source], catalogue: Catalogue) -> Iterator[Misfit]:
+    """Datasets, fields and values that cannot be there; fields that cannot serve as a day or an occurrence."""
+    evidence = {n: d.dataset for n, d in named_datasets(sources).items() if d.dataset.role == "evidence"}
+    for i, programme in enumerate(catalogue.programmes):
+        for j, achievement in enumerate(programme.achievements):
+            path: Path = ("catalogue", "programmes", i, "achievements", j)
+            for k, rule in enumerate(achievement.earned_by):
+                dataset = evidence.get(rule.dataset)
+                if dataset is None:
+                    what = f"achievement {achievement.id}: {rule.dataset} is not a dataset of evidence"
+                    remedy = suggest(rule.dataset, evidence, otherwise="datasets of evidence are")
+                    yield Misfit((*path, "earned_by", k, "dataset"), what, remedy)
+                else:
+                    yield from _misfits_of_rule(achievement, rule, dataset, path, k)
+
+
+def _misfits_of_rule(
+    achievement: Achievement, rule: Rule, dataset: Dataset, path: Path, position: int
+) -> Iterator[Misfit]:
+    where: Path = (*path, "earned_by", position)
+    days = {c.field for c in dataset.gate.checks if isinstance(c, Date)}
+    days |= {step.field for step in dataset.derive if isinstance(step, CodeDate)}
+    sets = {c.field: c.values for c in dataset.gate.checks if isinstance(c, OneOf)}
+    used: dict[Path, str] = {(*where, "where", field): field for field in rule.where}
+    used[*where, "awarded_on"] = rule.awarded_on
+    used |= {(*path, "results", i, "field"): result.field for i, result in enumerate(achievement.results)}
+    if isinstance(achievement.occurrence, Occurrence):
+        per = achievement.occurrence.per
+        used[*path, "occurrence", "per"] = per
+        if per in days:
+            what = f"achievement {achievement.id}: {per} is a date, and a corrected date would be a second award"
+            yield Misfit((*path, "occurrence", "per"), what, "name a term, a run or a period, or write `once`")
+    for at, field in used.items():
+        if field not in dataset.fields:
+            what = f"achievement {achievement.id}: {rule.dataset} has no field {field}"
+            yield Misfit(at, what, suggest(field, dataset.fields, otherwise="it has"))
+    if rule.awarded_on in dataset.fields and rule.awarded_on not in days:
+        what = f"achievement {achievement.id}: nothing checks that {rule.dataset}.{rule.awarded_on} is a date"
+        remedy = f"add `{{check: date, field: {rule.awarded_on}}}` to the gate of {rule.dataset}"
+        yield Misfit((*where, "awarded_on"), what, remedy)
+    for field, values in rule.where.items():
+        for value in sorted(set(values) - set(sets.get(field, values))):
+            what = f"achievement {achievement.id}: the gate of {rule.dataset} never lets {field} be {value}"
+            yield Misfit((*where, "where", field), what, suggest(value, sets[field], otherwise="it lets pass"))
+
+
+def _misfits_of_derivations(dataset: Dataset, path: Path, named: dict[str, DatasetOfSource]) -> Iterator[Misfit]:
+    for k, step in enumerate(dataset.derive):
+        if isinstance(step, CodeDate):
+            continue
+        at: Path = (*path, "derive", k)
+        other = named.get(step.dataset)
+        if other is None:
+            remedy = suggest(step.dataset, named, otherwise="datasets are")
+            yield Misfit((*at, "dataset"), f"no such dataset: {step.dataset}", remedy)
+            continue
+        fields: dict[Path, str] = {(*at, "match", here): there for here, there in step.match.items()}
+        if isinstance(step, WeightedMean):
+            fields |= {(*at, "value"): step.value, (*at, "weight"): step.weight}
+        else:
+            fields |= {(*at, "take"): step.take}
+        for member, field in fields.items():
+            yield from _unknown_field(field, other, member)
+
+
+def _misfits_of_references(dataset: Dataset, path: Path, named: dict[str, DatasetOfSource]) -> Iterator[Misfit]:
+    for k, check in enumerate(dataset.gate.checks):
+        if not isinstance(check, Reference):
+            continue
+        at: Path = (*path, "gate", "checks", k, "to")
+        other = named.get(check.dataset)
+        if other is None:
+            remedy = suggest(check.dataset, named, otherwise="datasets are")
+            yield Misfit(at, f"no such dataset: {check.dataset}", remedy)
+        else:
+            yield from _unknown_field(check.referred_field, other, at)
+
+
+def _unknown_field(field: str, dataset: DatasetOfSource, path: Path) -> Iterator[Misfit]:
+    fields = dataset.dataset.fields
+    if field not in fields:
+        yield Misfit(path, f"{dataset.name} has no field {field}", suggest(field, fields, otherwise="it has"))
+
+
+def _unknown_source(source: str, ids: set[str], path: Path) -> Iterator[Misfit]:
+    if source not in ids:
+        yield Misfit(path, f"no such source: {source}", suggest(source, ids, otherwise="sources are"))
+
+
+def _circle(sources: Sequence[Source], named: dict[str, DatasetOfSource]) -> Iterator[Misfit]:
+    known = {name: [needed for needed in d.needs if needed in named] for name, d in named.items()}
+    try:
+        tuple(TopologicalSorter(known).static_order())
+    except CycleError as error:
+        circle: list[str] = error.args[1]
+        positions = {
+            f"{source.id}.{dataset.id}": (i, j)
+            for i, source in enumerate(sources)
+            for j, dataset in enumerate(source.datasets)
+        }
+        i, j = min(positions[name] for name in circle)
+        what = f"datasets need each other in a circle: {' -> '.join(circle)}"
+        yield Misfit(("sources", i, "datasets", j), what, "take one of the lookups or references out")

@@ -1,0 +1,145 @@
+"""One candidate award -> one plan line: what the credential would say, or why it has to wait.
+
+Belongs here: pure decisions about a single award. Does not belong here: SQL (plan.py) and documents (apply.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from credential_pipeline.credential import identifiers
+from credential_pipeline.institution import Institution
+from credential_pipeline.institution.calendar import add_period, day_of, start_of_day
+from credential_pipeline.institution.catalogue import Achievement
+
+CAUSE_ISSUE = "issue"
+
+# Whose spelling of a name a credential shows: a register before a payroll before a learner's own account.
+SYSTEM_RANK = {"sis": 0, "hr": 1, "crm": 2, "lms": 3, "other": 4}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An award that has no credential yet, with the row that earned it and the person's source records."""
+
+    award_id: UUID
+    person_id: UUID
+    achievement: str
+    occurrence: str
+    awarded_on: date
+    row_id: int
+    row_hash: bytes
+    fields_hash: bytes
+    fields: Mapping[str, str]
+    records: Sequence[Mapping[str, Any]]
+    contested: bool
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a plan; `facts` is what a create line will put into the credential."""
+
+    action: str
+    reasons: tuple[str, ...]
+    inputs: Mapping[str, Any]
+    achievement: str | None = None
+    award_id: UUID | None = None
+    credential_id: UUID | None = None
+    cause: str | None = None
+    person_id: UUID | None = None
+    row_id: int | None = None
+    facts: Mapping[str, Any] | None = None
+    purpose: str | None = field(default=None)
+
+
+def line_of(candidate: Candidate, achievement: Achievement, institution: Institution, as_of: datetime) -> Line:
+    """A create line, or a hold line with every reason to wait."""
+    facts = _facts(candidate, achievement, institution)
+    reasons = _reasons_to_wait(candidate, achievement, institution, facts, as_of)
+    return Line(
+        action="hold" if reasons else "create",
+        reasons=reasons or ("earned",),
+        inputs={
+            "row": candidate.row_hash.hex(),
+            "fields": candidate.fields_hash.hex(),
+            "records": sorted(record["fields_hash"] for record in candidate.records),
+        },
+        achievement=achievement.id,
+        award_id=candidate.award_id,
+        credential_id=identifiers.credential_id(candidate.award_id, CAUSE_ISSUE),
+        cause=CAUSE_ISSUE,
+        person_id=candidate.person_id,
+        row_id=candidate.row_id,
+        facts=facts,
+        purpose=None if reasons else achievement.status_purpose,
+    )
+
+
+def _facts(candidate: Candidate, achievement: Achievement, institution: Institution) -> dict[str, Any]:
+    records = _by_rank(candidate.records, institution)
+    facts: dict[str, Any] = {
+        "awarded_on": candidate.awarded_on.isoformat(),
+        "occurrence": candidate.occurrence,
+        "identifiers": _identifiers(records, institution),
+    }
+    name = next((n for r in records if (n := _name(r))), None)
+    if name and institution.recipient.name == "shown":
+        facts["name"] = name
+    results = [
+        {"id": result.id, "value": value}
+        for result in achievement.results
+        if (value := candidate.fields.get(result.field)) and value not in result.omit
+    ]
+    if results:
+        facts["results"] = results
+    if achievement.validity:
+        ends = add_period(candidate.awarded_on, achievement.validity)
+        facts["valid_until"] = start_of_day(ends, institution.zone).isoformat()
+    return facts
+
+
+def _by_rank(records: Sequence[Mapping[str, Any]], institution: Institution) -> list[Mapping[str, Any]]:
+    rank = {source.id: SYSTEM_RANK[source.system] for source in institution.sources}
+    return sorted(records, key=lambda r: (rank.get(r["source"], len(SYSTEM_RANK)), r["source_key"]))
+
+
+def _name(record: Mapping[str, Any]) -> str | None:
+    if record["full_name"]:
+        return str(record["full_name"])
+    return " ".join(part for part in (record["given_name"], record["family_name"]) if part) or None
+
+
+def _identifiers(records: Sequence[Mapping[str, Any]], institution: Institution) -> list[dict[str, str]]:
+    found = []
+    for wanted in institution.recipient.identifiers:
+        if wanted.source == "email":
+            value = next((r["email"] for r in records if r["email"]), None)
+        else:
+            keys = (r["source_key"] for r in records if r["source"] == wanted.source)
+            value = next((key.partition(":")[2] for key in keys), None)
+        if value:
+            found.append({"type": wanted.type, "value": value})
+    return found
+
+
+def _reasons_to_wait(
+    candidate: Candidate,
+    achievement: Achievement,
+    institution: Institution,
+    facts: Mapping[str, Any],
+    as_of: datetime,
+) -> tuple[str, ...]:
+    name = facts.get("name", "")
+    waits = {
+        "approval_required": achievement.approval == "four_eyes",
+        "identity_uncertain": candidate.contested,
+        "no_identifier": not facts["identifiers"],
+        "no_name": institution.recipient.name == "shown" and not name,
+        "name_with_digits": any(c.isdigit() for c in name),
+        "awarded_after_as_of": candidate.awarded_on > day_of(as_of, institution.zone),
+    }
+    return tuple(reason for reason, holds in waits.items() if holds)
