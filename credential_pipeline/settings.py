@@ -100,7 +100,7 @@ def load_settings(
         InstitutionError: the institution's files are not right.
     """
     given = _given(environ)
-    directory = _path(institution, given.get("INSTITUTION")) or default_institution()
+    directory = institution_directory(institution, environ)
     typed = load_institution(directory)
     home = _path(home, given.get("HOME")) or Path(".local").absolute()
     return Settings(
@@ -113,6 +113,11 @@ def load_settings(
         passphrase=_passphrase(typed, given.get("PASSPHRASE")),
         institution=typed,
     )
+
+
+def institution_directory(institution: Path | None, environ: Mapping[str, str]) -> Path:
+    """The directory that an argument names, or the environment, or the default; nothing of it is read."""
+    return _path(institution, _given(environ).get("INSTITUTION")) or default_institution()
 
 
 def default_institution() -> Path:

@@ -1,7 +1,5 @@
 """Assets of stage 1: `landed_SOURCE__DATASET`, one a dataset, partitioned by the day the rows arrived."""
 
-from __future__ import annotations
-
 from datetime import date
 
 from dagster import (
@@ -53,7 +51,7 @@ def _landed(institution: Institution, dataset: DatasetOfSource) -> AssetsDefinit
             )
         ],
     )
-    def _asset(context: AssetExecutionContext) -> MaterializeResult[None]:
+    def _asset(context: AssetExecutionContext) -> MaterializeResult:
         runtime: Runtime = context.resources.runtime
         with dagster_errors():
             results = {
@@ -65,7 +63,7 @@ def _landed(institution: Institution, dataset: DatasetOfSource) -> AssetsDefinit
     return _asset
 
 
-def _materialized(results: dict[str, ExtractResult]) -> MaterializeResult[None]:
+def _materialized(results: dict[str, ExtractResult]) -> MaterializeResult:
     breaches = [(day, breach) for day, result in results.items() for breach in result.breaches]
     return MaterializeResult(
         metadata={

@@ -45,15 +45,15 @@ class Words:
     remedy: str
 
 
-def explain(details: ErrorDetails, place: Place, node: Node) -> Words | None:
+def explain(details: ErrorDetails, place: Place, root: Node) -> Words | None:
     """The words for an error of pydantic, or None where it only repeats another one.
 
     Args:
         details: the error.
         place: where it lies.
-        node: what stands there, or the last existing member on the way.
+        root: the whole file.
     """
-    return None if _repeats(details, place, node) else _words(details, place, node)
+    return None if _repeats(details, place, root) else _words(details, place, root.at(place.path))
 
 
 def _words(details: ErrorDetails, place: Place, node: Node) -> Words:
@@ -77,11 +77,11 @@ def _words(details: ErrorDetails, place: Place, node: Node) -> Words:
     return _value(name, details, place, node)
 
 
-def _repeats(details: ErrorDetails, place: Place, node: Node) -> bool:
+def _repeats(details: ErrorDetails, place: Place, root: Node) -> bool:
     if place.branch is not None:  # a word or a mapping: only the branch that the file took says something
-        return (place.branch == "mapping") != isinstance(node.value, dict)
+        return (place.branch == "mapping") != isinstance(root.at(place.union).value, dict)
     # a list whose items are all wrong is also "too short" once they are taken out
-    return details["type"] == "too_short" and bool(node.value)
+    return details["type"] == "too_short" and bool(root.at(place.path).value)
 
 
 def _unknown(name: str, place: Place) -> Words:

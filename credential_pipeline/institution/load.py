@@ -103,7 +103,7 @@ def _problems_in_file(error: ValidationError, root: Node, places: Places) -> Ite
         if details["type"] == "misfit":
             for misfit in _misfits(details):
                 yield _problem(misfit, (*place.path, *misfit.path), root)
-        elif (words := explain(details, place, root.at(place.path))) is not None:
+        elif (words := explain(details, place, root)) is not None:
             node = root.at(place.path)
             yield Problem(node.file, node.line, words.what, dotted(place.path), words.remedy)
 

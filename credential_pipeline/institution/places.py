@@ -7,7 +7,7 @@ kind date), and a kind may have the name of a member (`pattern`). The model's JS
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from credential_pipeline.institution.base import Model
 from credential_pipeline.institution.problems import MemberPath
@@ -24,13 +24,15 @@ class Place:
         members: the members that the model has where an unknown one was found.
         description: what is to be written there, when the type says so.
         branch: of a union of a word and a mapping, which of the two the error is about.
+        union: the path of that union.
         is_key: the error is about the name of the last member, not its value.
     """
 
     path: MemberPath
     members: tuple[str, ...] = ()
     description: str | None = None
-    branch: str | None = None
+    branch: Literal["word", "mapping"] | None = None
+    union: MemberPath = ()
     is_key: bool = False
 
 
@@ -47,12 +49,14 @@ class Places:
         path: list[str | int] = []
         members: tuple[str, ...] = ()
         description: str | None = None
-        branch: str | None = None
+        branch: Literal["word", "mapping"] | None = None
+        union: MemberPath = ()
         for part in location:
             if part == "[key]":
                 return Place(tuple(path), is_key=True)
             if chosen := self._branch(schema, part):
-                branch = None if "discriminator" in schema else "word" if "properties" not in chosen else "mapping"
+                if "discriminator" not in schema:
+                    branch, union = "mapping" if "properties" in chosen else "word", tuple(path)
                 schema = chosen
                 continue
             members = tuple(schema.get("properties", ()))
@@ -60,7 +64,7 @@ class Places:
             description = inner.get("description") if "properties" not in inner else None
             path.append(part)
             schema = inner
-        return Place(tuple(path), members, description, branch)
+        return Place(tuple(path), members, description, branch, union)
 
     def _branch(self, schema: Schema, part: str | int) -> Schema | None:
         if "discriminator" in schema:

@@ -1,10 +1,8 @@
 """Assets of stage 4: `awards`, `plans`, `credentials`, one after the other, for the day's batch."""
 
-from __future__ import annotations
-
 from datetime import date
 
-from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, MetadataValue, TableRecord, asset
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
 
 from credential_pipeline.institution import Institution
 from credential_pipeline.issue.apply import apply_plan
@@ -12,7 +10,7 @@ from credential_pipeline.issue.earn import earn_batch
 from credential_pipeline.issue.plan import open_plans, plan_day
 from credential_pipeline.partitions import days
 from credential_pipeline.runtime import Runtime
-from credential_pipeline.steps import OWNERS, columns, dagster_errors
+from credential_pipeline.steps import OWNERS, columns, dagster_errors, small_table
 from credential_pipeline.store.tables import ledger
 
 
@@ -34,7 +32,7 @@ def _awards(institution: Institution) -> AssetsDefinition:
         metadata={"dagster/column_schema": columns(ledger.award), "dagster/table_name": "ledger.award"},
         required_resource_keys={"runtime"},
     )
-    def awards(context: AssetExecutionContext) -> MaterializeResult[None]:
+    def awards(context: AssetExecutionContext) -> MaterializeResult:
         runtime: Runtime = context.resources.runtime
         with dagster_errors():
             results = [
@@ -50,9 +48,7 @@ def _awards(institution: Institution) -> AssetsDefinition:
                 "accepted": sum(r.accepted for r in results),
                 "earning": sum(r.earning for r in results),
                 "awards": sum(r.awards for r in results),
-                "skipped": MetadataValue.table(
-                    [TableRecord({"reason": reason, "rows": rows}) for reason, rows in sorted(skipped.items())]
-                ),
+                "skipped": small_table(("reason", "rows"), sorted(skipped.items())),
             }
         )
 
@@ -73,7 +69,7 @@ def _plans(institution: Institution) -> AssetsDefinition:
         metadata={"dagster/column_schema": columns(ledger.plan_line), "dagster/table_name": "ledger.plan_line"},
         required_resource_keys={"runtime"},
     )
-    def plans(context: AssetExecutionContext) -> MaterializeResult[None]:
+    def plans(context: AssetExecutionContext) -> MaterializeResult:
         runtime: Runtime = context.resources.runtime
         with dagster_errors():
             results = [
@@ -113,7 +109,7 @@ def _credentials(institution: Institution) -> AssetsDefinition:
         metadata={"dagster/column_schema": columns(ledger.credential), "dagster/table_name": "ledger.credential"},
         required_resource_keys={"runtime"},
     )
-    def credentials(context: AssetExecutionContext) -> MaterializeResult[None]:
+    def credentials(context: AssetExecutionContext) -> MaterializeResult:
         runtime: Runtime = context.resources.runtime
         with dagster_errors():
             results = [

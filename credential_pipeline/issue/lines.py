@@ -141,5 +141,7 @@ def _reasons_to_wait(
         "no_name": institution.recipient.name == "shown" and not name,
         "name_with_digits": any(c.isdigit() for c in name),
         "awarded_after_as_of": candidate.awarded_on > day_of(as_of, institution.zone),
+        # VC Data Model 2.0, 4.9: validUntil lies after validFrom.
+        "validity_over": "valid_until" in facts and datetime.fromisoformat(facts["valid_until"]) <= as_of,
     }
     return tuple(reason for reason, holds in waits.items() if holds)

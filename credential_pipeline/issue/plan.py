@@ -193,8 +193,8 @@ def _lines(connection: Connection, institution: Institution, day: date, as_of: d
             text("select award_id, reasons from ledger.hold where cause = :cause and action = 'create'"), scope
         )
     }
-    streaming = connection.execution_options(yield_per=LINES_AT_ONCE)
-    for row in streaming.execute(text(CANDIDATES), scope):
+    streamed = {"yield_per": LINES_AT_ONCE}
+    for row in connection.execute(text(CANDIDATES), scope, execution_options=streamed):
         candidate = Candidate(*row)
         line = line_of(candidate, achievements[candidate.achievement], institution, as_of)
         if line.action != "hold" or waiting.get(candidate.award_id) != line.reasons:
@@ -204,7 +204,9 @@ def _lines(connection: Connection, institution: Institution, day: date, as_of: d
             "hold", ("revoke_duplicate_after_merge",), {}, achievement, award, credential, CAUSE_ISSUE, person,
             facts={"action": "revoke"},
         )  # fmt: skip
-    for row_id, row_hash, fields_hash, reason, award in streaming.execute(text(NEW_SKIPS), scope):
+    for row_id, row_hash, fields_hash, reason, award in connection.execute(
+        text(NEW_SKIPS), scope, execution_options=streamed
+    ):
         cited = {"row": row_hash.hex(), "fields": fields_hash.hex()}
         yield Line("skip", (reason,), cited, award_id=award, row_id=row_id)
 

@@ -179,9 +179,9 @@ def open_store(target: str, home: Path, *, options: Mapping[str, Any] | None = N
 
 
 def _bucket(target: str, options: dict[str, Any]) -> ObjectStore:
-    client: Any = {"timeout": timedelta(seconds=30), "connect_timeout": timedelta(seconds=5)}
-    if str(options.get("endpoint", "")).startswith("http://"):
-        client["allow_http"] = True
+    # Only when needed: client options given here put AWS_ALLOW_HTTP and its kind out of force. The client's own
+    # timeouts are 5 s to connect and 30 s a request.
+    client: Any = {"allow_http": True} if str(options.get("endpoint", "")).startswith("http://") else None
     try:
         # etag: create-only by If-None-Match, which S3 and all current servers of its API know.
         config: Any = {"conditional_put": "etag"} | options

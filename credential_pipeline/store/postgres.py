@@ -41,6 +41,7 @@ def open_engine(url: str) -> Engine:
     return create_engine(
         parsed.set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,
+        hide_parameters=True,  # an error must not carry a person's data into a log
         connect_args={"options": "-c timezone=UTC", "application_name": "credential_pipeline"},
     )
 
@@ -66,14 +67,13 @@ def migrate(owner: Engine, *, application_role: str | None = None, revision: str
         config = Config()
         config.set_main_option("script_location", str(location).replace("%", "%%"))
         try:
-            with owner.connect() as connection:
-                with named_lock(connection, MIGRATION_LOCK):
-                    connection.execute(text("create schema if not exists ledger"))
-                    connection.commit()
-                    config.attributes["connection"] = connection
-                    config.attributes["application_role"] = application_role
-                    command.upgrade(config, revision)
-                    connection.commit()
+            with owner.connect() as connection, named_lock(connection, MIGRATION_LOCK):
+                connection.execute(text("create schema if not exists ledger"))
+                connection.commit()
+                config.attributes["connection"] = connection
+                config.attributes["application_role"] = application_role
+                command.upgrade(config, revision)
+                connection.commit()
         except OperationalError as error:
             raise Transient(f"the database does not answer: {type(error.orig).__name__}") from error
 

@@ -276,7 +276,7 @@ credential_state = Table(
     recorded_at("changed_at"),
     Index(None, "state", postgresql_where="state <> 'current'"),
     schema="ledger",
-    comment="current | superseded | revoked | suspended | withdrawn. version counts up; published with the state object.",
+    comment="current | superseded | revoked | suspended | withdrawn. version counts up with every change.",
 )
 
 event = Table(

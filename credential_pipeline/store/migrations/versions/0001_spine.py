@@ -560,7 +560,7 @@ def create_tables() -> None:
         ),
         sa.PrimaryKeyConstraint("credential_id", name=op.f("pk_credential_state")),
         schema="ledger",
-        comment="current | superseded | revoked | suspended | withdrawn. version counts up; published with the state object.",
+        comment="current | superseded | revoked | suspended | withdrawn. version counts up with every change.",
     )
     op.create_index(
         op.f("ix_credential_state_state"),

@@ -1,0 +1,198 @@
+"""WHEN the flow runs: jobs, schedules and sensors. Nothing of what it does is here.
+
+`daily_batch` is a day from extract to issue. `publication` is the tail (objects, metrics, reconciliation): not
+partitioned, so that a bad day never holds it up, and started after every batch. `renewal_planning` looks ahead.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from dagster import (
+    AssetSelection,
+    DagsterRunStatus,
+    DefaultScheduleStatus,
+    DefaultSensorStatus,
+    MultiPartitionKey,
+    RunRequest,
+    RunStatusSensorContext,
+    ScheduleDefinition,
+    ScheduleEvaluationContext,
+    SensorDefinition,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    define_asset_job,
+    run_status_sensor,
+    schedule,
+    sensor,
+)
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from credential_pipeline.extract.files import offered_files
+from credential_pipeline.institution import Institution
+from credential_pipeline.institution.calendar import day_of
+from credential_pipeline.partitions import SHARDS, days, renewal_windows
+
+DAILY_BATCH = "daily_batch"
+PUBLICATION = "publication"
+RENEWAL_PLANNING = "renewal_planning"
+
+SETTLED_SECONDS = 5
+"""A file younger than this may still be being written; the next tick looks again."""
+
+FileStamp = tuple[int, int]
+"""Size in bytes and time of last change in nanoseconds."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether files ask for a batch: the run key to ask with (None: they do not), and the cursor to keep."""
+
+    run_key: str | None
+    cursor: str
+
+
+def decide_files(cursor: str | None, seen: Mapping[str, FileStamp]) -> Decision:
+    """A batch is due when the set of settled files, their sizes or times changed since the cursor.
+
+    The run key names that very state: a state that failed is asked for again only once it has changed.
+    """
+    state = json.dumps(sorted((name, *stamp) for name, stamp in seen.items()), separators=(",", ":"))
+    digest = hashlib.sha256(state.encode()).hexdigest()
+    due = bool(seen) and digest != cursor
+    return Decision(f"files:{digest}" if due else None, digest)
+
+
+def observe_files(institution: Institution, data: Path, now: datetime) -> dict[str, FileStamp]:
+    """Stamps of all settled files that the institution's datasets would read today, by dataset and path."""
+    if not data.is_dir():
+        return {}
+    today = day_of(now, institution.zone)
+    seen: dict[str, FileStamp] = {}
+    for dataset in institution.datasets:
+        for path in offered_files(dataset, data, today):
+            stat = path.stat()
+            if now.timestamp() - stat.st_mtime >= SETTLED_SECONDS:
+                seen[f"{dataset.name} {path.relative_to(data).as_posix()}"] = (stat.st_size, stat.st_mtime_ns)
+    return seen
+
+
+def jobs(institution: Institution) -> dict[str, UnresolvedAssetJobDefinition]:
+    """The jobs by name."""
+    return {
+        DAILY_BATCH: define_asset_job(
+            DAILY_BATCH,
+            selection=AssetSelection.groups("extract", "gate", "identify", "issue"),
+            partitions_def=days(institution),
+            description="One day's batch: extract, gate, identify, issue. A backfill issues only what is missing.",
+        ),
+        PUBLICATION: define_asset_job(
+            PUBLICATION,
+            selection=AssetSelection.groups("publish", "report"),
+            description="Publish what is recorded and not yet published, rebuild the metrics, reconcile.",
+        ),
+        RENEWAL_PLANNING: define_asset_job(
+            RENEWAL_PLANNING,
+            selection=AssetSelection.groups("renew"),
+            partitions_def=renewal_windows(institution),
+            description="What expires in a month, by shard of persons.",
+        ),
+    }
+
+
+def schedules(
+    institution: Institution, all_jobs: Mapping[str, UnresolvedAssetJobDefinition]
+) -> list[ScheduleDefinition]:
+    """Nightly batch, hourly status refresh, monthly look at what expires; all in the institution's zone."""
+
+    @schedule(
+        name="nightly_batch",
+        job=all_jobs[DAILY_BATCH],
+        cron_schedule="30 1 * * *",
+        execution_timezone=institution.time_zone,
+        description="The batch of the day that has begun.",
+    )
+    def nightly_batch(context: ScheduleEvaluationContext) -> RunRequest:
+        day = day_of(context.scheduled_execution_time, institution.zone).isoformat()
+        return RunRequest(run_key=f"nightly:{day}", partition_key=day)
+
+    @schedule(
+        name="monthly_renewal_planning",
+        job=all_jobs[RENEWAL_PLANNING],
+        cron_schedule="0 4 1 * *",
+        execution_timezone=institution.time_zone,
+        description="The windows of the month after next: time enough to remind and to plan.",
+    )
+    def monthly_renewal_planning(context: ScheduleEvaluationContext) -> list[RunRequest]:
+        today = day_of(context.scheduled_execution_time, institution.zone)
+        year, month0 = divmod(today.year * 12 + today.month + 1, 12)
+        month = f"{year:04d}-{month0 + 1:02d}"
+        return [
+            RunRequest(
+                run_key=f"renewals:{month}:{shard}", partition_key=MultiPartitionKey({"month": month, "shard": shard})
+            )
+            for shard in SHARDS
+        ]
+
+    status_refresh = ScheduleDefinition(
+        name="status_refresh",
+        job=all_jobs[PUBLICATION],
+        cron_schedule="10 * * * *",
+        execution_timezone=institution.time_zone,
+        default_status=DefaultScheduleStatus.STOPPED,
+        description="Status lists and state objects are signed again before they run out.",
+    )
+    return [nightly_batch, status_refresh, monthly_renewal_planning]
+
+
+def sensors(
+    institution: Institution, data: Path, all_jobs: Mapping[str, UnresolvedAssetJobDefinition]
+) -> list[SensorDefinition]:
+    """New files ask for the day's batch; a finished batch, good or bad, asks for publication."""
+
+    @sensor(
+        name="new_files",
+        job=all_jobs[DAILY_BATCH],
+        minimum_interval_seconds=30,
+        default_status=DefaultSensorStatus.STOPPED,
+        description="Files of the data directory that are new or changed.",
+    )
+    def new_files(context: SensorEvaluationContext) -> SensorResult | SkipReason:
+        now = datetime.now(institution.zone)
+        decision = decide_files(context.cursor, observe_files(institution, data, now))
+        if decision.run_key is None:
+            return SkipReason("no file is new or changed")
+        day = day_of(now, institution.zone).isoformat()
+        return SensorResult(
+            run_requests=[RunRequest(run_key=decision.run_key, partition_key=day)], cursor=decision.cursor
+        )
+
+    def after(name: str, status: DagsterRunStatus) -> SensorDefinition:
+        @run_status_sensor(
+            name=name,
+            run_status=status,
+            monitored_jobs=[all_jobs[DAILY_BATCH]],
+            request_job=all_jobs[PUBLICATION],
+            default_status=DefaultSensorStatus.RUNNING,
+            description="Publication after a batch; a batch that failed half-way may have issued something too.",
+        )
+        def publish_after(context: RunStatusSensorContext) -> RunRequest | SkipReason:
+            if context.dagster_run.tags.get(IN_PROCESS):
+                return SkipReason("the command line publishes in the same process")
+            return RunRequest(run_key=f"after:{context.dagster_run.run_id}")
+
+        return publish_after
+
+    return [
+        new_files,
+        after("publish_after_batch", DagsterRunStatus.SUCCESS),
+        after("publish_after_failed_batch", DagsterRunStatus.FAILURE),
+    ]
+
+
+IN_PROCESS = "credential_pipeline/in_process"
+"""Tag of runs that the command line executes itself, and publishes after."""

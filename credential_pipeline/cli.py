@@ -1,0 +1,291 @@
+"""The command line: thin; each command calls one function of a stage and prints what it returns.
+
+With `--json` the last line of stdout is one JSON object and everything else goes to stderr. Exit codes: 0 done and
+in order, 1 done and something is not (invalid, set aside, not reconciled), 2 the command or configuration is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from functools import wraps
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from credential_pipeline.errors import PipelineError
+from credential_pipeline.settings import Settings, institution_directory, load_settings
+
+NOT_IN_ORDER = 1
+WRONG = 2
+
+
+def common(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options every command has; the command gets `settings` (loaded) and `as_json`."""
+
+    @click.option("--institution", type=click.Path(path_type=Path), help="Institution directory [samples/northfield].")
+    @click.option("--home", type=click.Path(path_type=Path), help="All local state: database, site, secrets [.local].")
+    @click.option("--json", "as_json", is_flag=True, help="Last line of stdout is one JSON object.")
+    @wraps(command)
+    def with_settings(institution: Path | None, home: Path | None, as_json: bool, **rest: Any) -> Any:
+        settings = load_settings(institution=institution, home=home, data=rest.get("data"), environ=os.environ)
+        return command(settings=settings, as_json=as_json, **rest)
+
+    return with_settings
+
+
+def say(line: str = "") -> None:
+    """A line for a person; stdout stays free for what a program reads."""
+    click.echo(line, err=True)
+
+
+def finish(result: dict[str, Any], as_json: bool, text: str, *, in_order: bool = True) -> NoReturn:
+    """Print the result for a program or for a person, and exit."""
+    if as_json:
+        if text:
+            say(text)
+        click.echo(json.dumps(result, ensure_ascii=False, default=str))
+    elif text:
+        click.echo(text)
+    sys.exit(0 if in_order else NOT_IN_ORDER)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="credential-pipeline")
+def commands() -> None:
+    """Issue digital credentials out of LMS, SIS, HR and CRM data.
+
+    Example: credential-pipeline run --institution samples/northfield
+    """
+
+
+@commands.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--id", "institution_id", help="The institution's id [the directory's name].")
+@click.option("--json", "as_json", is_flag=True, help="Last line of stdout is one JSON object.")
+def init(directory: Path, institution_id: str | None, as_json: bool) -> None:
+    """Write a starter institution into DIRECTORY.
+
+    Example: credential-pipeline init my_university
+    """
+    from credential_pipeline.institution.starter import write_starter
+
+    files = write_starter(directory, id=institution_id)
+    listed = "\n".join(f"  {path}" for path in files)
+    finish(
+        {"directory": str(directory), "files": [str(path) for path in files]},
+        as_json,
+        f"Wrote a starter institution:\n{listed}\nNext: edit institution.yaml, then\n"
+        f"  credential-pipeline check --institution {directory}\n"
+        f"  CREDENTIAL_PIPELINE_PASSPHRASE=... credential-pipeline run --institution {directory} --home DIR",
+    )
+
+
+@commands.command()
+@click.option("--institution", type=click.Path(path_type=Path), help="Institution directory [samples/northfield].")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of the files instead, for editors.")
+@click.option("--json", "as_json", is_flag=True, help="Last line of stdout is one JSON object.")
+def check(institution: Path | None, schema: bool, as_json: bool) -> None:
+    """Check an institution's files: every problem with file, line and remedy.
+
+    Example: credential-pipeline check --institution my_university
+    """
+    from credential_pipeline.institution.load import json_schema, load_institution
+
+    if schema:
+        finish(json_schema(), True, "")
+    found = load_institution(institution_directory(institution, os.environ))
+    achievements = found.catalogue.achievements
+    finish(
+        {
+            "institution": found.id,
+            "did": found.issuer_did,
+            "datasets": [dataset.name for dataset in found.datasets],
+            "achievements": list(achievements),
+            "catalogue_version": found.catalogue.version.hex(),
+        },
+        as_json,
+        f"{found.id}: in order. {len(found.datasets)} datasets, {len(achievements)} achievements, "
+        f"issuer {found.issuer_did}",
+    )
+
+
+class Day(click.ParamType[date]):
+    """YYYY-MM-DD."""
+
+    name = "YYYY-MM-DD"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """The day, or a usage error."""
+        if isinstance(value, date):
+            return value
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a day; write it as YYYY-MM-DD", param, ctx)
+
+
+@commands.command()
+@click.option("--data", type=click.Path(path_type=Path), help="Data directory instead of the institution's own.")
+@click.option("--day", type=Day(), help="The day the rows arrive on [today].")
+@click.option("--as-of", help="The instant credentials are dated with, e.g. 2026-01-31T12:00:00Z [now].")
+@common
+def run(settings: Settings, as_json: bool, data: Path | None, day: date | None, as_of: str | None) -> None:
+    """Run a day's batch: extract, gate, identify, issue, publish, report.
+
+    Example: credential-pipeline run --institution samples/northfield --day 2026-01-31
+    """
+    from credential_pipeline.definitions import parse_instant
+    from credential_pipeline.embedded_session import embedded_session
+    from credential_pipeline.run import run_batch
+    from credential_pipeline.run_summary import as_dict, as_text
+
+    instant = parse_instant(as_of) if as_of else None
+    with embedded_session(settings), progress_to(say):
+        outcome = run_batch(settings, day=day, as_of=instant, data=data, tell=say)
+    finish(as_dict(outcome), as_json, as_text(outcome), in_order=outcome.succeeded)
+
+
+def progress_to(tell: Callable[[str], None]) -> Any:
+    """A context in which the stages' progress lines are told and nothing else is chatty."""
+    from credential_pipeline.run import telling
+
+    warnings.simplefilter("ignore")
+    return telling(tell)
+
+
+@commands.command()
+@click.option("--port", default=3000, show_default=True, help="Of the Dagster UI; the next free one when taken.")
+@click.option(
+    "--site-port", default=8000, show_default=True, help="Of the published site; the next free one when taken."
+)
+@common
+def dev(settings: Settings, as_json: bool, port: int, site_port: int) -> None:
+    """Dagster UI, daemon and the published site on loopback; one Ctrl-C ends all.
+
+    Example: credential-pipeline dev --port 3000
+    """
+    from credential_pipeline.dev import run_dev
+    from credential_pipeline.embedded_session import embedded_session
+
+    with embedded_session(settings):
+        code = run_dev(settings, port=port, site_port=site_port, tell=say)
+    finish({"ended": True}, as_json, "", in_order=code == 0)
+
+
+@commands.command()
+@click.argument("sources", nargs=-1, required=True, metavar="FILE|URL|DIR...")
+@click.option(
+    "--site", type=click.Path(path_type=Path, exists=True), help="A published folder to verify against, offline."
+)
+@click.option("--at", help="Verify as of this instant [now].")
+@click.option("--workers", default=2, show_default=True, help="Processes for many credentials.")
+@click.option("--json", "as_json", is_flag=True, help="Last line of stdout is one JSON object.")
+def verify(sources: tuple[str, ...], site: Path | None, at: str | None, workers: int, as_json: bool) -> None:
+    """Verify credentials: both proofs, issuer, key, status, state and dates, each with its evidence.
+
+    The issuer's documents are read from --site, or from the published folder that holds the file, or from the web.
+
+    Example: credential-pipeline verify .local/site/credentials
+    """
+    from credential_pipeline.definitions import parse_instant
+    from credential_pipeline.serve.verification import verify_sources
+
+    now = parse_instant(at) if at else datetime.now(UTC)
+    verdicts: dict[str, int] = {}
+    refused: list[dict[str, Any]] = []
+    for name, report in verify_sources(sources, site=site, now=now, workers=workers):
+        verdicts[report.verdict] = verdicts.get(report.verdict, 0) + 1
+        if report.verdict != "valid":
+            refused.append({"source": name, **report.as_dict()})
+            say(f"{report.verdict:<10} {name}: {report.reason}")
+        elif len(sources) == 1 and not Path(sources[0]).is_dir():
+            for item in report.checks:
+                say(f"  {item.outcome:<8} {item.name}: {item.detail}")
+    total = sum(verdicts.values())
+    told = ", ".join(f"{n} {verdict}" for verdict, n in sorted(verdicts.items())) or "nothing to verify"
+    finish(
+        {"verified": total, "verdicts": verdicts, "refused": refused},
+        as_json,
+        told,
+        in_order=total > 0 and not refused,
+    )
+
+
+@commands.command()
+@click.argument("name", metavar="ID")
+@common
+def explain(settings: Settings, as_json: bool, name: str) -> None:
+    """Tell where a credential comes from: plan line, rule, person, source rows, files, runs.
+
+    ID is a credential_id, a public id or the credential's URL.
+
+    Example: credential-pipeline explain https://credentials.northfield.example/credentials/abc.json
+    """
+    from credential_pipeline.embedded_session import embedded_session
+    from credential_pipeline.report.explain import as_text, explain_credential
+    from credential_pipeline.runtime import open_runtime
+
+    with embedded_session(settings), open_runtime(settings) as runtime:
+        chain = explain_credential(runtime.engine, name)
+    finish(chain, as_json, "" if as_json else as_text(chain))
+
+
+@commands.command("reconcile")
+@click.option("--day", type=Day(), help="Only this day's scope [every day, and everything issued].")
+@common
+def reconcile_command(settings: Settings, as_json: bool, day: date | None) -> None:
+    """Check that everything adds up, from landed rows to published objects; exit 1 when it does not.
+
+    Example: credential-pipeline reconcile --day 2026-01-31
+    """
+    from credential_pipeline.embedded_session import embedded_session
+    from credential_pipeline.report.reconcile import reconcile
+    from credential_pipeline.runtime import open_runtime
+
+    with embedded_session(settings), open_runtime(settings) as runtime:
+        found = reconcile(runtime.engine, day, read_object=runtime.store.get)
+    text = "\n".join(map(str, found.differences)) or "everything adds up"
+    finish(asdict(found), as_json, text, in_order=found.balanced)
+
+
+@commands.command("database-url")
+@click.option("--stop", is_flag=True, help="Stop the embedded server instead.")
+@common
+def database_url_command(settings: Settings, as_json: bool, stop: bool) -> None:
+    """Print the database's URL for psql and other tools; starts the embedded server and leaves it running.
+
+    Example: psql "$(credential-pipeline database-url)"
+    """
+    from credential_pipeline.runtime import prepare_database
+    from credential_pipeline.store import embedded
+
+    if stop:
+        embedded.stop(settings.home / "postgres")
+        finish({"stopped": True}, as_json, "stopped")
+    url = prepare_database(settings)
+    finish({"database_url": url}, as_json, "" if as_json else url)
+
+
+def main() -> NoReturn:
+    """Run a command; an error of ours is a sentence, not a traceback."""
+    logging.captureWarnings(True)
+    try:
+        commands.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        say("stopped")
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(WRONG)
+    except PipelineError as error:
+        say(f"error: {error}")
+        sys.exit(WRONG)
+    sys.exit(0)
