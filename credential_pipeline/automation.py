@@ -35,7 +35,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from credential_pipeline.extract.files import offered_files
 from credential_pipeline.institution import Institution
 from credential_pipeline.institution.calendar import day_of
-from credential_pipeline.partitions import SHARDS, days, renewal_windows
+from credential_pipeline.partitions import SHARDS
 
 DAILY_BATCH = "daily_batch"
 PUBLICATION = "publication"
@@ -81,13 +81,12 @@ def observe_files(institution: Institution, data: Path, now: datetime) -> dict[s
     return seen
 
 
-def jobs(institution: Institution) -> dict[str, UnresolvedAssetJobDefinition]:
+def jobs() -> dict[str, UnresolvedAssetJobDefinition]:
     """The jobs by name."""
     return {
         DAILY_BATCH: define_asset_job(
             DAILY_BATCH,
             selection=AssetSelection.groups("extract", "gate", "identify", "issue"),
-            partitions_def=days(institution),
             description="One day's batch: extract, gate, identify, issue. A backfill issues only what is missing.",
         ),
         PUBLICATION: define_asset_job(
@@ -98,7 +97,6 @@ def jobs(institution: Institution) -> dict[str, UnresolvedAssetJobDefinition]:
         RENEWAL_PLANNING: define_asset_job(
             RENEWAL_PLANNING,
             selection=AssetSelection.groups("renew"),
-            partitions_def=renewal_windows(institution),
             description="What expires in a month, by shard of persons.",
         ),
     }

@@ -40,7 +40,7 @@ def build_definitions(settings: Settings, *, resources: Mapping[str, ResourceDef
         resources: replaces ours by name (`runtime`).
     """
     institution = settings.institution
-    all_jobs = jobs(institution)
+    all_jobs = jobs()
     return Definitions(
         assets=[
             *extract_assets(institution),

@@ -57,7 +57,7 @@ def _accepted(institution: Institution, dataset: DatasetOfSource, suffixes: dict
         runtime: Runtime = context.resources.runtime
         with dagster_errors():
             results = {
-                key: gate_dataset(runtime.engine, institution, dataset, date.fromisoformat(key), context.run_id)
+                key: gate_dataset(runtime.engine, institution, dataset, date.fromisoformat(key), context.run.run_id)
                 for key in context.partition_keys
             }
         return _materialized(results)

@@ -11,7 +11,7 @@ from datetime import date
 
 from sqlalchemy import Connection, text
 
-from credential_pipeline.gate.rows import has_batch
+from credential_pipeline.gate.rows import batch_files
 from credential_pipeline.institution.checks import Date
 from credential_pipeline.institution.sources import DatasetOfSource
 
@@ -46,7 +46,7 @@ def fingerprint(connection: Connection, dataset: DatasetOfSource, day: date) -> 
 
 def _judged(connection: Connection, dataset: str, day: date) -> list[str]:
     # The scope of rows.read_accepted: the day's batch, or all days' where the dataset has none that day.
-    scope = " and day = :day" if has_batch(connection, dataset, day) else ""
+    scope = " and day = :day" if batch_files(connection, dataset, day) else ""
     judged = connection.execute(
         text(
             "select day || ' ' || encode(fingerprint, 'hex') from accepted.gated_batch"

@@ -94,17 +94,18 @@ def read_accepted(
     Those of the day's batch where that dataset has one; all it ever had accepted where it offered nothing that day.
     """
     names = {f"field_{n}": field for n, field in enumerate(fields)}
-    result = connection.execute(
+    scope, files = _scope(connection, dataset, day)
+    # No server-side cursor: the planner would plan for the first tenth of the rows, and all of them are needed.
+    rows = connection.execute(
         text(
             f"select a.row_id, {', '.join(f'a.fields ->> :{name}' for name in names)} from accepted.row a"
-            f" where a.dataset = :dataset{in_scope(connection, dataset, day)} order by a.row_id"
+            f" where a.dataset = :dataset{scope} order by a.row_id"
         ),
-        {**names, "dataset": dataset, "day": day},
-        execution_options={"yield_per": ROWS_PER_CHUNK},
+        {**names, "dataset": dataset, "files": files},
     )
     row_ids: list[int] = []
     columns: list[Cells] = [[] for _ in fields]
-    for partition in result.partitions(ROWS_PER_CHUNK):
+    for partition in rows.partitions(ROWS_PER_CHUNK):
         ids, *parts = zip(*partition, strict=True)
         row_ids.extend(ids)
         for column, part in zip(columns, parts, strict=True):
@@ -114,33 +115,31 @@ def read_accepted(
 
 def read_values(connection: Connection, dataset: str, day: date, field: str) -> frozenset[str]:
     """All values of a field among another dataset's accepted rows; the same scope as `read_accepted`."""
+    scope, files = _scope(connection, dataset, day)
     return frozenset(
         connection.execute(
             text(
                 "select distinct a.fields ->> :field from accepted.row a"
-                f" where a.dataset = :dataset and a.fields ? :field{in_scope(connection, dataset, day)}"
+                f" where a.dataset = :dataset and a.fields ? :field{scope}"
             ),
-            {"field": field, "dataset": dataset, "day": day},
+            {"field": field, "dataset": dataset, "files": files},
         ).scalars()
     )
 
 
-def in_scope(connection: Connection, dataset: str, day: date) -> str:
-    """SQL that narrows accepted rows `a` to the day's batch, or nothing where the dataset has no batch that day."""
-    if not has_batch(connection, dataset, day):
-        return ""
-    return (
-        " and exists (select from landed.batch_file b join landed.file_row f using (file_id)"
-        " where b.day = :day and b.dataset = :dataset and f.row_id = a.row_id)"
-    )
+def _scope(connection: Connection, dataset: str, day: date) -> tuple[str, list[int]]:
+    """SQL that narrows accepted rows `a` to `:files` of the day's batch, or leaves all where there is no batch."""
+    files = batch_files(connection, dataset, day)
+    if not files:
+        return "", []
+    return " and a.row_id in (select f.row_id from landed.file_row f where f.file_id = any(:files))", files
 
 
-def has_batch(connection: Connection, dataset: str, day: date) -> bool:
-    """Whether any file of the dataset was taken on that day."""
-    return (
-        connection.scalar(
-            text("select exists (select from landed.batch_file where day = :day and dataset = :dataset)"),
+def batch_files(connection: Connection, dataset: str, day: date) -> list[int]:
+    """Ids of the files that were taken for the dataset on that day."""
+    return list(
+        connection.execute(
+            text("select file_id from landed.batch_file where day = :day and dataset = :dataset order by file_id"),
             {"day": day, "dataset": dataset},
-        )
-        is True
+        ).scalars()
     )

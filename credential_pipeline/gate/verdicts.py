@@ -134,8 +134,11 @@ def settle(connection: Connection, dataset: DatasetOfSource, day: date, run_id: 
         "version": gate_version(dataset),
         **{f"column_{field}": column for field, column in dataset.dataset.columns.items()},
     }
-    for statement in (*SETTLE, *_corrected(dataset)):
+    for statement in SETTLE:
         connection.execute(text(statement), parameters)
+    if connection.execute(text(GONE), parameters).rowcount:
+        for statement in ("analyze gate_gone", *_corrected(dataset)):
+            connection.execute(text(statement), parameters)
 
 
 SETTLE = (
@@ -177,20 +180,20 @@ SETTLE = (
 
 # A bad row that the batch no longer offers, because a corrected file came instead, waits for nobody once what
 # replaced it is accepted. Cells are compared as offered: a key that the gate rewrites (a date) finds nothing.
+# Kept in a table: as part of one statement the planner takes them for a handful and loops over the batch.
 GONE = """
-with gone as (
-  select q.row_id, array_agg(q.field) as fields, bool_or(q.code = 'ragged_row') as ragged
-  from quarantine.reason q
-  where q.dataset = :dataset and q.resolved_at is null
-    and not exists (select from gate_batch b where b.row_id = q.row_id)
-  group by q.row_id
-)
-update quarantine.reason q set resolved_at = clock_timestamp()
-where q.dataset = :dataset and q.resolved_at is null and q.row_id in
+create temporary table gate_gone on commit drop as
+select q.row_id, array_agg(q.field) as fields, bool_or(q.code = 'ragged_row') as ragged
+from quarantine.reason q
+where q.dataset = :dataset and q.resolved_at is null
+  and not exists (select from gate_batch b where b.row_id = q.row_id)
+group by q.row_id
 """
 
+RESOLVE = "update quarantine.reason q set resolved_at = clock_timestamp() where q.resolved_at is null and q.row_id in"
+
 SAME_PLACE = """
-(select g.row_id from gone g join landed.row old using (row_id)
+(select g.row_id from gate_gone g join landed.row old using (row_id)
  join landed.file_row was using (row_id) join landed.file was_in on was_in.file_id = was.file_id
  join landed.file is_in on is_in.dataset = :dataset and is_in.name = was_in.name
  join landed.batch_file b on b.file_id = is_in.file_id and b.day = :day and b.dataset = :dataset
@@ -201,7 +204,7 @@ SAME_PLACE = """
 
 
 SAME_KEY = """
-(select g.row_id from gone g join landed.row old using (row_id)
+(select g.row_id from gate_gone g join landed.row old using (row_id)
  where ({offered}) in (select {accepted} from gate_passed p))
 """
 
@@ -213,12 +216,12 @@ def _corrected(dataset: DatasetOfSource) -> Iterable[str]:
     unchanged = " and ".join(
         f"('{f}' = any(g.fields) or {_cell('old', f)} is not distinct from {_cell('new', f)})" for f in mapped
     )
-    yield GONE + SAME_PLACE.format(unchanged=unchanged)
+    yield RESOLVE + SAME_PLACE.format(unchanged=unchanged)
     for check in dataset.dataset.gate.checks:
         if isinstance(check, Unique) and set(check.fields) <= set(mapped):
             offered = ", ".join(_cell("old", field) for field in check.fields)
             accepted = ", ".join(f"p.fields ->> '{field}'" for field in check.fields)
-            yield GONE + SAME_KEY.format(offered=offered, accepted=accepted)
+            yield RESOLVE + SAME_KEY.format(offered=offered, accepted=accepted)
 
 
 def _cell(row: str, field: str) -> str:

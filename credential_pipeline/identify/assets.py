@@ -31,7 +31,7 @@ def identify_assets(institution: Institution) -> list[AssetsDefinition]:
         runtime: Runtime = context.resources.runtime
         with dagster_errors():
             results = [
-                identify_batch(runtime.engine, institution, date.fromisoformat(key), context.run_id)
+                identify_batch(runtime.engine, institution, date.fromisoformat(key), context.run.run_id)
                 for key in context.partition_keys
             ]
         return MaterializeResult(

@@ -36,7 +36,7 @@ def _awards(institution: Institution) -> AssetsDefinition:
         runtime: Runtime = context.resources.runtime
         with dagster_errors():
             results = [
-                earn_batch(runtime.engine, institution, date.fromisoformat(key), context.run_id)
+                earn_batch(runtime.engine, institution, date.fromisoformat(key), context.run.run_id)
                 for key in context.partition_keys
             ]
         skipped: dict[str, int] = {}
@@ -79,7 +79,7 @@ def _plans(institution: Institution) -> AssetsDefinition:
                     runtime.secrets,
                     date.fromisoformat(key),
                     runtime.as_of,
-                    context.run_id,
+                    context.run.run_id,
                 )
                 for key in context.partition_keys
             ]
@@ -113,7 +113,7 @@ def _credentials(institution: Institution) -> AssetsDefinition:
         runtime: Runtime = context.resources.runtime
         with dagster_errors():
             results = [
-                apply_plan(runtime.engine, institution, runtime.secrets, runtime.signer, plan, context.run_id)
+                apply_plan(runtime.engine, institution, runtime.secrets, runtime.signer, plan, context.run.run_id)
                 for plan in open_plans(runtime.engine)
             ]
         return MaterializeResult(

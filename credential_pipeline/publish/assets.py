@@ -38,7 +38,7 @@ def publish_assets(institution: Institution) -> list[AssetsDefinition]:
                 signer,
                 recorded_keys(runtime.engine, institution),
                 runtime.as_of,
-                context.run_id,
+                context.run.run_id,
             )
         return MaterializeResult(
             metadata={

@@ -75,7 +75,7 @@ def _models(institution: Institution, project: Project) -> AssetsDefinition:
     def metrics(context: AssetExecutionContext) -> Iterator[MaterializeResult | AssetCheckResult]:
         runtime: Runtime = context.resources.runtime
         with dagster_errors():
-            built = build(runtime.engine, project, context.run_id)
+            built = build(runtime.engine, project, context.run.run_id)
             tested = run_tests(runtime.engine, project)
         for model in built:
             yield MaterializeResult(

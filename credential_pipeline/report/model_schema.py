@@ -123,7 +123,8 @@ def read_yaml(path: Path, model: type[_File], shown: Path) -> _File:
     try:
         return model.model_validate(root.plain())
     except ValidationError as error:
-        details = error.errors(include_url=False)[0]
+        # A value that may be one of two types has an error for each: the deepest is about what was meant.
+        details = max(error.errors(include_url=False), key=lambda e: len(e["loc"]))
         node = root.at(details["loc"])
         member = ".".join(str(part) for part in details["loc"])
         raise ModelError(

@@ -147,7 +147,7 @@ def _one_select(sql: str, shown: Path, relations: Collection[str]) -> tuple[str,
     if not isinstance(tree, exp.Query) or any(not isinstance(node, exp.Query) for node in tree.find_all(*writing)):
         raise ModelError(shown, None, "is not a SELECT that only reads", "a model is exactly one SELECT")
     _reads_only(tree, shown, relations)
-    columns = tuple(tree.named_selects)
+    columns = tuple(c.alias_or_name if isinstance(c, (exp.Alias, exp.Column, exp.Star)) else "" for c in tree.selects)
     if not all(columns) or "*" in columns or len(set(columns)) < len(columns):
         remedy = "name each column once, with `as NAME` after an expression, and write no `*`"
         raise ModelError(shown, None, f"has columns {', '.join(c or '(no name)' for c in columns)}", remedy)

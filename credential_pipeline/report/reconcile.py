@@ -165,7 +165,8 @@ insert into scope_decision
 select s.row_id, count(d.row_id), coalesce(bool_or(d.outcome = 'earning'), false),
        coalesce(bool_or(d.achievement = '') and count(*) > 1, false),
        coalesce(bool_or(d.fields_hash <> s.fields_hash), false),
-       coalesce(bool_or(case d.outcome when 'earning' then d.award_id is null else d.reason is null end), false)
+       coalesce(bool_or(case d.outcome when 'earning' then d.award_id is null
+                                       when 'skipped' then d.reason is null end), false)
 from scope_row s left join ledger.decision d using (row_id)
 where s.evidence and s.accepted group by s.row_id
 """,

@@ -141,7 +141,7 @@ LEDGER = (
     Check(
         "gaps in the events of a credential", "credential",
         "select credential_id as id from scope_credential join ledger.event using (credential_id)"
-        " group by credential_id having max(seq) <> count(*)",
+        " group by credential_id having max(seq) - min(seq) + 1 <> count(*)",
         RESTORE,
     ),
     Check(
@@ -203,7 +203,8 @@ TARGET = (
         "published documents = published events", "credential",
         "select s.credential_id as id from scope_credential s join ledger.publication p"
         " on p.target = :target and p.kind = 'credential' and p.credential_id = s.credential_id"
-        " where not exists (select from ledger.event e where e.credential_id = s.credential_id and e.kind = 'published')",
+        " where not exists ("
+        "  select from ledger.event e where e.credential_id = s.credential_id and e.kind = 'published')",
         RESTORE,
     ),
     Check(

@@ -34,8 +34,9 @@ order by hashtextextended(c.credential_id::text, :seed)
 
 # Status lists and everything else of the site are few: they are always among those compared.
 OBJECTS = """
-select path, digest from (
-  select p.path, p.digest, row_number() over (order by hashtextextended(p.path, :seed)) as position,
+select path, digest, name from (
+  select p.path, p.digest, coalesce(p.kind || ' of credential ' || p.credential_id, p.path) as name,
+         row_number() over (order by hashtextextended(p.path, :seed)) as position,
          p.credential_id is null as few
   from ledger.publication p left join scope_credential s using (credential_id)
   where p.target = :target and (p.credential_id is null or s.credential_id is not null)
@@ -83,9 +84,9 @@ def check_objects(
             compared += len(chunk)
             for row, digest in zip(chunk, pool.map(lambda r: _digest(read_object(r.path)), chunk), strict=True):
                 if digest is None:
-                    missing.append(row.path)
+                    missing.append(row.name)
                 elif digest != bytes(row.digest):
-                    changed.append(row.path)
+                    changed.append(row.name)
     differences = []
     for term, bad, remedy in (
         ("manifest = objects", missing, "they are gone from the target: publish again"),

@@ -14,8 +14,10 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
+from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import Connection, Engine, Table, create_engine, make_url, text
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
 
 from credential_pipeline.errors import Terminal, Transient
 
@@ -62,20 +64,37 @@ def migrate(owner: Engine, *, application_role: str | None = None, revision: str
 
     Raises:
         Transient: the server does not answer.
+        Terminal: something has to be migrated and the role may not.
     """
     with as_file(files("credential_pipeline.store") / "migrations") as location:
         config = Config()
         config.set_main_option("script_location", str(location).replace("%", "%%"))
+        head = ScriptDirectory.from_config(config).get_current_head()
         try:
-            with owner.connect() as connection, named_lock(connection, MIGRATION_LOCK):
-                connection.execute(text("create schema if not exists ledger"))
-                connection.commit()
-                config.attributes["connection"] = connection
-                config.attributes["application_role"] = application_role
-                command.upgrade(config, revision)
-                connection.commit()
+            with owner.connect() as connection:
+                if revision == "head" and _current_revision(connection) == head:
+                    return
+                with named_lock(connection, MIGRATION_LOCK):
+                    connection.execute(text("create schema if not exists ledger"))
+                    connection.commit()
+                    config.attributes["connection"] = connection
+                    config.attributes["application_role"] = application_role
+                    command.upgrade(config, revision)
+                    connection.commit()
+        except ProgrammingError as error:
+            if isinstance(error.orig, InsufficientPrivilege):
+                raise Terminal(
+                    "the database's schema is not up to date and this role may not change it; set "
+                    "CREDENTIAL_PIPELINE_DATABASE_OWNER_URL to a role that owns the database, for migrations only"
+                ) from error
+            raise
         except OperationalError as error:
             raise Transient(f"the database does not answer: {type(error.orig).__name__}") from error
+
+
+def _current_revision(connection: Connection) -> str | None:
+    known = connection.scalar(text("select to_regclass('ledger.alembic_version') is not null"))
+    return connection.scalar(text("select version_num from ledger.alembic_version")) if known else None
 
 
 def lock_number(name: str) -> int:
