@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -49,6 +49,7 @@ def run_dev(settings: Settings, *, port: int, site_port: int, tell: Callable[[st
         site_folder = Path(runtime.site) if "://" not in runtime.site else None
     instance = open_instance(settings, prepare_database(settings))
     instance.dispose()
+    ttl = settings.institution.policies.status_ttl_minutes * 60
     ui, site = free_port(port), free_port(site_port)
     environ = _environment(settings)
     children = {
@@ -61,7 +62,9 @@ def run_dev(settings: Settings, *, port: int, site_port: int, tell: Callable[[st
     try:
         if site_folder is not None:
             site_folder.mkdir(parents=True, exist_ok=True)
-            threading.Thread(target=run_site, args=(site_folder, site), daemon=True).start()
+            threading.Thread(
+                target=run_site, args=(site_folder, site), kwargs={"ttl_seconds": ttl}, daemon=True
+            ).start()
         tell("starting Dagster; this takes some 20 seconds")
         if _wait_until_ready(f"http://127.0.0.1:{ui}/server_info", children, ended):
             tell(f"Dagster UI      http://127.0.0.1:{ui}")
@@ -92,7 +95,7 @@ def _environment(settings: Settings) -> dict[str, str]:
 def _start(command: list[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
     program = Path(sys.executable).parent / command[0]
     # A session of its own: the terminal's Ctrl-C reaches us alone, and we end the children in order.
-    return subprocess.Popen([str(program), *command[1:]], env=dict(environ), start_new_session=True)
+    return subprocess.Popen([str(program), *command[1:]], env=dict(environ), start_new_session=True)  # noqa: S603
 
 
 def _wait_until_ready(url: str, children: Mapping[str, subprocess.Popen[bytes]], ended: threading.Event) -> bool:
@@ -119,7 +122,5 @@ def _end(children: Mapping[str, subprocess.Popen[bytes]]) -> None:
         except subprocess.TimeoutExpired:
             child.kill()
         # Code servers are grandchildren of the same session; whichever outlived its parent goes too.
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass

@@ -25,7 +25,7 @@ from dagster import (
     RunsFilter,
 )
 from dagster._core.utils import make_new_run_id
-from dagster._utils.error import SerializableErrorInfo
+from dagster._utils.error import SerializableErrorInfo  # type: ignore[attr-defined]
 from sqlalchemy import Engine, text
 
 from credential_pipeline.automation import DAILY_BATCH, IN_PROCESS, PUBLICATION

@@ -36,8 +36,8 @@ def as_text(outcome: Outcome) -> str:
         "",
         f"Day {outcome.day}, credentials dated {outcome.as_of:%Y-%m-%dT%H:%M:%SZ}",
         f"  evidence    {c.landed:>9,} landed = {c.accepted:,} accepted + {c.quarantined:,} quarantined",
-        f"  awards      {c.earned:>9,} earned = {c.issued:,} issued + {c.already_issued:,} already issued + {c.held:,} held"
-        f"   ({c.skipped:,} accepted rows earn nothing)",
+        f"  awards      {c.earned:>9,} earned = {c.issued:,} issued + {c.already_issued:,} already + {c.held:,} held",
+        f"              {c.skipped:>9,} accepted rows earn nothing",
         f"  persons     {c.persons:>9,} known, {c.holders:,} hold a credential",
         f"  published   {c.published:>9,} credentials",
         f"  reconciled  {'yes' if outcome.reconciled else 'NO':>9}",

@@ -128,8 +128,8 @@ class Ledger:
             "insert into ledger.credential (credential_id, award_id, cause, public_id, id_secret_version,"
             " salt_secret_version, person_id, achievement, plan_id, ordinal, key_id, list_number, status_index, as_of,"
             " awarded_on, document, document_form, document_sha256, run_id)"
-            " select :c, award_id, :cause, :public, 1, 1, person_id, achievement, :p, 0, 'key-1', :list, :index, :as_of,"
-            " awarded_on, :document, 'zstd', :h, :run from ledger.award where award_id = :a",
+            " select :c, award_id, :cause, :public, 1, 1, person_id, achievement, :p, 0, 'key-1', :list, :index,"
+            " :as_of, awarded_on, :document, 'zstd', :h, :run from ledger.award where award_id = :a",
             c=credential,
             a=award,
             cause=cause,

@@ -30,7 +30,7 @@ class CanonicalizationError(ValueError):
     """The document has no canonical form that every verifier would agree on."""
 
 
-class UndefinedTerm(CanonicalizationError):  # noqa: N818
+class UndefinedTerm(CanonicalizationError):
     """A term or an IRI that JSON-LD processing would drop in silence, leaving it unsigned."""
 
 

@@ -23,7 +23,7 @@ DID1 = "https://www.w3.org/ns/did/v1"
 """Named by DID documents only, which are read as plain JSON: not vendored."""
 
 
-class ContextNotVendored(ValueError):  # noqa: N818
+class ContextNotVendored(ValueError):
     """A document names a context that this package does not carry, or the carried bytes are not the pinned ones."""
 
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from credential_pipeline.credential.multikey import encode_ed25519_public
 
 
-class WrongPassphrase(ValueError):  # noqa: N818
+class WrongPassphrase(ValueError):
     """The key file cannot be opened with this passphrase. The text never holds the passphrase."""
 
 

@@ -26,7 +26,7 @@ MAX_OTHER_BYTES = 1 << 20
 T = TypeVar("T")
 
 
-class Unreachable(ValueError):  # noqa: N818
+class Unreachable(ValueError):
     """A World could not get a URL. Not evidence against the credential."""
 
 
@@ -38,11 +38,11 @@ class World(Protocol):
         ...
 
 
-class Unknown(ValueError):  # noqa: N818
+class Unknown(ValueError):
     """Nothing that can be believed came back, so the question stays open."""
 
 
-class Refused(ValueError):  # noqa: N818
+class Refused(ValueError):
     """What came back is genuine, and speaks against the credential."""
 
 

@@ -21,7 +21,7 @@ _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 T = TypeVar("T")
 
 
-class NotStrictJson(ValueError):  # noqa: N818
+class NotStrictJson(ValueError):
     """The bytes are not one JSON object that every parser reads alike."""
 
 

@@ -35,7 +35,7 @@ class FileBreachError(Exception):
 
 @dataclass(frozen=True)
 class OfferedRow:
-    """A row of a file: its number among the rows after the header (from 1), cells by column name, problems in reading."""
+    """A row of a file: its number after the header (from 1), cells by column name, problems found in reading."""
 
     number: int
     row_hash: bytes

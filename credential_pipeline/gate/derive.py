@@ -30,13 +30,13 @@ NOTHING: Derived = (None, ())
 class Derivations:
     """All derivations of a dataset, with the other datasets' rows read once."""
 
-    def __init__(self, connection: Connection, dataset: Dataset, day: date) -> None:
+    def __init__(self, connection: Connection, dataset: Dataset) -> None:
         self._steps: list[tuple[str, Callable[[dict[str, Cells]], Iterable[Derived]]]] = []
         for rule in dataset.derive:
             if isinstance(rule, CodeDate):
                 self._steps.append((rule.field, _by_code(rule)))
             else:
-                self._steps.append((rule.field, _by_match(rule, _table(connection, rule, day))))
+                self._steps.append((rule.field, _by_match(rule, _table(connection, rule))))
 
     def complete(self, cells: dict[str, Cells], rows: int) -> tuple[dict[str, Cells], list[tuple[int, ...]]]:
         """The cells with derived fields added, and for each row the landed rows that contributed, in order."""
@@ -60,12 +60,12 @@ def _by_match(rule: Lookup | WeightedMean, table: Table) -> Callable[[dict[str, 
     return step
 
 
-def _table(connection: Connection, rule: Lookup | WeightedMean, day: date) -> Table:
-    return _lookups(connection, rule, day) if isinstance(rule, Lookup) else _means(connection, rule, day)
+def _table(connection: Connection, rule: Lookup | WeightedMean) -> Table:
+    return _lookups(connection, rule) if isinstance(rule, Lookup) else _means(connection, rule)
 
 
-def _lookups(connection: Connection, rule: Lookup, day: date) -> Table:
-    row_ids, (taken, *keys) = read_accepted(connection, rule.dataset, day, [rule.take, *rule.match.values()])
+def _lookups(connection: Connection, rule: Lookup) -> Table:
+    row_ids, (taken, *keys) = read_accepted(connection, rule.dataset, [rule.take, *rule.match.values()])
     table: Table = {}
     ambiguous = set()
     for row_id, value, key in zip(row_ids, taken, zip(*keys, strict=True), strict=True):
@@ -78,9 +78,9 @@ def _lookups(connection: Connection, rule: Lookup, day: date) -> Table:
     return table
 
 
-def _means(connection: Connection, rule: WeightedMean, day: date) -> Table:
+def _means(connection: Connection, rule: WeightedMean) -> Table:
     row_ids, (values, weights, *keys) = read_accepted(
-        connection, rule.dataset, day, [rule.value, rule.weight, *rule.match.values()]
+        connection, rule.dataset, [rule.value, rule.weight, *rule.match.values()]
     )
     # Whole numbers of the smallest decimal place add up exactly and 10 times as fast as fractions.
     whole_values, value_unit = _whole(values)

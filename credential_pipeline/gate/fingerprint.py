@@ -45,7 +45,7 @@ def fingerprint(connection: Connection, dataset: DatasetOfSource, day: date) -> 
 
 
 def _judged(connection: Connection, dataset: str, day: date) -> list[str]:
-    # The scope of rows.read_accepted: the day's batch, or all days' where the dataset has none that day.
+    # The scope of rows.pin_scope: the day's batch, or all days' where the dataset has none that day.
     scope = " and day = :day" if batch_files(connection, dataset, day) else ""
     judged = connection.execute(
         text(

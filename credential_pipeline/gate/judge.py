@@ -24,7 +24,7 @@ from credential_pipeline.gate.expectations import (
     as_number,
     row_demands,
 )
-from credential_pipeline.gate.rows import Cells, Chunk, read_values
+from credential_pipeline.gate.rows import Cells, Chunk, pin_scope, read_values
 from credential_pipeline.gate.values import canonical, comparable
 from credential_pipeline.institution.checks import Date, Number, Reference
 from credential_pipeline.institution.sources import DatasetOfSource
@@ -67,15 +67,16 @@ class Judge:
     """Judges chunks of one dataset's batch; opened once a batch, because suites and look-ups cost seconds."""
 
     def __init__(self, connection: Connection, dataset: DatasetOfSource, day: date) -> None:
+        pin_scope(connection, dataset.needs, day)
         checks = dataset.dataset.gate.checks
         self._mapped = tuple(dataset.dataset.columns)
         self._typed = {c.field: c for c in checks if isinstance(c, Number | Date)}
         self._known = {
-            as_known(c.field, c.to): (c.field, read_values(connection, c.dataset, day, c.to.rpartition(".")[2]))
+            as_known(c.field, c.to): (c.field, read_values(connection, c.dataset, c.to.rpartition(".")[2]))
             for c in checks
             if isinstance(c, Reference)
         }
-        self._derivations = Derivations(connection, dataset.dataset, day)
+        self._derivations = Derivations(connection, dataset.dataset)
         self._suite = Suite(dataset.name, row_demands(dataset, day))
 
     def judge(self, chunk: Chunk) -> tuple[list[Passed], list[Reason]]:

@@ -21,8 +21,8 @@ def publish_assets(institution: Institution) -> list[AssetsDefinition]:
         kinds={"s3" if target.startswith("s3://") else "file", "json"},
         owners=OWNERS,
         pool="publishing",
-        description="Credentials, state objects, status lists and the issuer's documents: sent when recorded and not yet "
-        "there, or when their signature runs out.",
+        description="Credentials, state objects, status lists and the issuer's documents: sent when recorded and not "
+        "yet there, or when their signature runs out.",
         metadata={"dagster/column_schema": columns(ledger.publication), "dagster/table_name": "ledger.publication"},
         required_resource_keys={"runtime"},
     )

@@ -1,1 +1,1 @@
-"""Stage 7: what happened, as tables an analyst reads, as sums that have to add up, and as the chain of one credential."""
+"""Stage 7: what happened, as tables an analyst reads, as sums that add up, and as the chain of one credential."""

@@ -26,15 +26,16 @@ def explain_credential(engine: Engine, name: str) -> dict[str, Any]:
         line = _one(
             connection,
             "select p.plan_id, encode(p.hash, 'hex') as plan_hash, p.scope, p.as_of, p.created_by, p.run_id,"
-            " l.ordinal, l.action, l.reasons, l.inputs, l.row_id, encode(p.catalogue_version, 'hex') as catalogue_version"
+            " l.ordinal, l.action, l.reasons, l.inputs, l.row_id,"
+            " encode(p.catalogue_version, 'hex') as catalogue_version"
             " from ledger.plan_line l join ledger.plan p using (plan_id)"
             " where p.plan_id = :plan_id and l.ordinal = :ordinal",
             credential,
         )
         rule = _one(
             connection,
-            "select p.value->>'id' as programme, a.value->'earned_by' as earned_by, a.value->'occurrence' as occurrence,"
-            " a.value->>'approval' as approval from ledger.catalogue_version v,"
+            "select p.value->>'id' as programme, a.value->'earned_by' as earned_by,"
+            " a.value->'occurrence' as occurrence, a.value->>'approval' as approval from ledger.catalogue_version v,"
             " jsonb_path_query(v.catalogue, '$.programmes[*]') as p(value),"
             " jsonb_path_query(p.value, '$.achievements[*]') as a(value)"
             " where v.catalogue_version = decode(:version, 'hex') and a.value->>'id' = :achievement",
@@ -53,9 +54,9 @@ def explain_credential(engine: Engine, name: str) -> dict[str, Any]:
         )
         records = _all(
             connection,
-            "select s.source_key, s.link_rule, f.name as file, r.row_number as row, encode(r.row_hash, 'hex') as row_hash,"
-            " r.day as landed_on, r.run_id from identity.source_record s join landed.row r using (row_id)"
-            " join landed.file f using (file_id) where s.person_id = :person_id order by s.source_key",
+            "select s.source_key, s.link_rule, f.name as file, r.row_number as row,"
+            " encode(r.row_hash, 'hex') as row_hash, r.day as landed_on, r.run_id"
+            " from identity.source_record s join landed.row r using (row_id) join landed.file f using (file_id) where s.person_id = :person_id order by s.source_key",
             person,
         )
         evidence = _evidence(connection, line["row_id"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from uuid import UUID
 
@@ -139,9 +140,10 @@ def merge_with_two_live_awards(ledger: Ledger, begun: Start) -> None:
 def split(ledger: Ledger, begun: Start) -> None:
     """The leaving record gets the id of its own key; the award stays where it is."""
     leaving = identifiers.person_id(INSTITUTION, "sis:S1")
-    assert leaving not in {begun.person}, "the cluster was named by its smallest key, lms:L1"
+    assert leaving != begun.person, "the cluster was named by its smallest key, lms:L1"
     ledger.execute(
-        "insert into identity.person (person_id, first_source_key, first_day, run_id) values (:p, 'sis:S1', :day, :run)",
+        "insert into identity.person (person_id, first_source_key, first_day, run_id)"
+        " values (:p, 'sis:S1', :day, :run)",
         p=leaving,
     )
     ledger.execute("update identity.source_record set person_id = :p where source_key = 'sis:S1'", p=leaving)
@@ -260,5 +262,5 @@ def test_places_in_a_list_never_collide_and_do_not_follow_the_order() -> None:
     places = [identifiers.status_place(b"k" * 32, "revocation", n) for n in range(length)]
     assert {index for _, index in places} == set(range(length))
     assert {ordinal for ordinal, _ in places} == {0}
-    assert sum(abs(a[1] - b[1]) == 1 for a, b in zip(places, places[1:], strict=False)) < 20
+    assert sum(abs(a[1] - b[1]) == 1 for a, b in pairwise(places)) < 20
     assert identifiers.status_place(b"k" * 32, "revocation", length)[0] == 1

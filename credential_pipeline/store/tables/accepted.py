@@ -38,5 +38,5 @@ gated_batch = Table(
     text("run_id"),
     recorded_at(),
     schema="accepted",
-    comment="What the gate last judged of a day's batch. fingerprint: files, checks, references; unchanged means nothing to do.",
+    comment="What the gate last judged of a day's batch. fingerprint: of files, checks and references.",
 )

@@ -105,7 +105,7 @@ decision = Table(
     PrimaryKeyConstraint("row_id", "achievement"),
     Index(None, "award_id"),
     schema="ledger",
-    comment="What the catalogue made of an accepted row: earning (an award each) or skipped (achievement '', a reason).",
+    comment="What the catalogue made of an accepted row: earning (an award each) or skipped (a reason).",
 )
 
 plan = Table(
@@ -156,7 +156,7 @@ plan_line = Table(
     Index(None, "row_id"),
     Index("ix_plan_line_open", "plan_id", "ordinal", postgresql_where="state = 'planned'"),
     schema="ledger",
-    comment="create | hold | skip, each with reasons and the inputs it cites. state: planned | applied | held | skipped.",
+    comment="create | hold | skip, with reasons and cited inputs. state: planned | applied | held | skipped.",
 )
 
 approval = Table(

@@ -74,7 +74,7 @@ def create_tables() -> None:
         ),
         sa.PrimaryKeyConstraint("day", "dataset", name=op.f("pk_gated_batch")),
         schema="accepted",
-        comment="What the gate last judged of a day's batch. fingerprint: files, checks, references; unchanged means nothing to do.",
+        comment="What the gate last judged of a day's batch. fingerprint: of files, checks and references.",
     )
     op.create_table(
         "person",
@@ -379,7 +379,7 @@ def create_tables() -> None:
         sa.ForeignKeyConstraint(["row_id"], ["landed.row.row_id"], name=op.f("fk_decision_row_id")),
         sa.PrimaryKeyConstraint("row_id", "achievement", name=op.f("pk_decision")),
         schema="ledger",
-        comment="What the catalogue made of an accepted row: earning (an award each) or skipped (achievement '', a reason).",
+        comment="What the catalogue made of an accepted row: earning (an award each) or skipped (a reason).",
     )
     op.create_index(op.f("ix_decision_award_id"), "decision", ["award_id"], unique=False, schema="ledger")
     op.create_table(
@@ -424,7 +424,7 @@ def create_tables() -> None:
         sa.ForeignKeyConstraint(["row_id"], ["landed.row.row_id"], name=op.f("fk_plan_line_row_id")),
         sa.PrimaryKeyConstraint("plan_id", "ordinal", name=op.f("pk_plan_line")),
         schema="ledger",
-        comment="create | hold | skip, each with reasons and the inputs it cites. state: planned | applied | held | skipped.",
+        comment="create | hold | skip, with reasons and cited inputs. state: planned | applied | held | skipped.",
     )
     op.create_index(op.f("ix_plan_line_award_id"), "plan_line", ["award_id"], unique=False, schema="ledger")
     op.create_index(op.f("ix_plan_line_credential_id"), "plan_line", ["credential_id"], unique=False, schema="ledger")
