@@ -29,6 +29,17 @@ def as_dict(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def _quarantined(outcome: Outcome) -> list[str]:
+    codes: dict[str, list[tuple[int, str]]] = {}
+    for dataset, code, rows in outcome.reasons.quarantined:
+        codes.setdefault(dataset, []).append((rows, code))
+    width = max(map(len, codes))
+    return [
+        f"  {dataset:<{width}}  " + ", ".join(f"{code} {rows}" for rows, code in sorted(found, reverse=True))
+        for dataset, found in codes.items()
+    ]
+
+
 def as_text(outcome: Outcome) -> str:
     """A summary with the sums, what needs a person, and where to look next."""
     c = outcome.counts
@@ -43,9 +54,10 @@ def as_text(outcome: Outcome) -> str:
         f"  reconciled  {'yes' if outcome.reconciled else 'NO':>9}",
         f"  seconds     {'  '.join(f'{stage} {seconds:.1f}' for stage, seconds in outcome.seconds.items())}",
     ]
+    if c.issued == 0 and c.already_issued and not outcome.failures:
+        lines += ["", "Nothing new to issue: everything earned had been issued before or is held."]
     if outcome.reasons.quarantined:
-        lines += ["", "Quarantined rows (of all datasets), by code:"]
-        lines += [f"  {rows:>7,}  {dataset}: {code}" for dataset, code, rows in outcome.reasons.quarantined]
+        lines += ["", "Quarantined, rows by dataset and code:", *_quarantined(outcome)]
     for title, reasons in (("Skipped", outcome.reasons.skipped), ("Held", outcome.reasons.held)):
         if reasons:
             lines += ["", f"{title}:", *(f"  {count:>7,}  {reason}" for reason, count in reasons.items())]

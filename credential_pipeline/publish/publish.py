@@ -100,7 +100,15 @@ def publish(
                 text("select count(*) from ledger.publication where target = :target"), {"target": target}
             )
     result = PublishResult(n_credentials, n_states, n_lists, n_documents, written + n_lists, (total or 0) - sent)
-    log.info("published at %s: %s", target, result)
+    log.info(
+        "published at %s: %d credentials, %d states, %d status lists, %d documents; %d unchanged",
+        target,
+        n_credentials,
+        n_states,
+        n_lists,
+        n_documents,
+        result.unchanged,
+    )
     return result
 
 

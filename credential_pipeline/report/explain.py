@@ -56,7 +56,8 @@ def explain_credential(engine: Engine, name: str) -> dict[str, Any]:
             connection,
             "select s.source_key, s.link_rule, f.name as file, r.row_number as row,"
             " encode(r.row_hash, 'hex') as row_hash, r.day as landed_on, r.run_id"
-            " from identity.source_record s join landed.row r using (row_id) join landed.file f using (file_id) where s.person_id = :person_id order by s.source_key",
+            " from identity.source_record s join landed.row r using (row_id) join landed.file f using (file_id)"
+            " where s.person_id = :person_id order by s.source_key",
             person,
         )
         evidence = _evidence(connection, line["row_id"])
