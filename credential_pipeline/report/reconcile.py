@@ -184,13 +184,13 @@ left join ledger.hold h on h.award_id = w.award_id and h.cause = 'issue' and h.a
 """,
     "analyze scope_award",
     "create temporary table scope_credential (credential_id uuid primary key, erased boolean) on commit drop",
-    """
-insert into scope_credential
-select c.credential_id, c.document is null from ledger.credential c
-where cast(:day as date) is null or c.award_id in (
-  select w.award_id from ledger.award w join scope_award s on s.award_id = coalesce(w.duplicate_of, w.award_id))
-""",
-    "analyze scope_credential",
+)
+
+CREDENTIALS = "insert into scope_credential select c.credential_id, c.document is null from ledger.credential c"
+# A join, not `day is null or award_id in (...)`: below an OR the million awards would be searched once a credential.
+CREDENTIALS_OF_DAY = (
+    CREDENTIALS + " join ledger.award w using (award_id)"
+    " join scope_award s on s.award_id = coalesce(w.duplicate_of, w.award_id)"
 )
 
 COUNTS = """
@@ -214,7 +214,9 @@ def _evidence_datasets(connection: Connection) -> Sequence[str]:
 
 def _make_scope(connection: Connection, day: date | None, evidence: Sequence[str]) -> None:
     parameters: Mapping[str, Any] = {"day": day, "evidence": list(evidence)}
-    for statement in SCOPE:
+    # The default of 4 MB would sort and hash a million rows on disk.
+    connection.execute(text("set local work_mem = '64MB'"))
+    for statement in (*SCOPE, CREDENTIALS_OF_DAY if day else CREDENTIALS, "analyze scope_credential"):
         connection.execute(text(statement), parameters)
 
 

@@ -87,6 +87,9 @@ class Account:
         # Ambient capabilities survive execve and, unlike setuid bits, keep $ORIGIN libraries working.
         return [
             setpriv,
+            # access(2), which initdb asks before it runs postgres, drops the capabilities of any other real user
+            # than root unless this bit is set.
+            "--securebits=+no_setuid_fixup",
             f"--reuid={self.uid}",
             f"--regid={self.gid}",
             "--clear-groups",
@@ -167,7 +170,7 @@ def _give(directory: Path, uid: int, gid: int) -> None:
 
 def _obstacle(account: Account, directory: Path, program: Path) -> str | None:
     """Why the account cannot work there; asks the kernel, which knows ACLs and mount options as well."""
-    probe = 'cd -- "$1" && exec "$2" --version'
+    probe = 'cd -- "$1" && test -x "$2" && exec "$2" --version'
     try:
         done = account.run(["/bin/sh", "-c", probe, "sh", directory, program], cwd=Path("/"), timeout_s=60)
     except OSError as error:
