@@ -327,3 +327,17 @@ def test_containers_with_fewer_capabilities(tmp_path: Path, start: Callable[[Pat
         assert "CREDENTIAL_PIPELINE_DATABASE_URL" in error
     else:
         assert start(closed / "postgres").port == int(out), error
+
+
+def test_binaries_below_a_closed_directory(tmp_path: Path) -> None:
+    """As in a clone below /root: initdb looks for its siblings with access(2), which forgets capabilities by itself."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    directory = closed / "postgres"
+    directory.mkdir()
+    sibling = closed / "postgres-binary"
+    sibling.write_text("#!/bin/sh\necho here\n")
+    sibling.chmod(0o755)
+    account = server_account(directory, sibling)
+    done = account.run(["/bin/sh", "-c", 'test -x "$1"', "sh", sibling], cwd=Path("/"), timeout_s=30)
+    assert done.returncode == 0, done.stderr
