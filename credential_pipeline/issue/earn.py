@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, text
 from credential_pipeline.credential import identifiers
 from credential_pipeline.institution import Institution
 from credential_pipeline.institution.catalogue import Achievement, Catalogue, Occurrence, Rule
+from credential_pipeline.issue.batch import pin_batch
 from credential_pipeline.issue.merges import settle_merges
 from credential_pipeline.store.postgres import copy_rows, transaction_lock
 
@@ -120,34 +121,34 @@ def earn_batch(engine: Engine, institution: Institution, day: date, run_id: str)
     One transaction; a second call with nothing new writes nothing.
     """
     catalogue = institution.catalogue
-    scope = {"day": day, "evidence": [d.name for d in institution.datasets_of("evidence")]}
+    scope = {"day": day, "version": catalogue.version, "run": run_id}
     with engine.begin() as connection:
         transaction_lock(connection, ISSUING_LOCK)
+        pin_batch(connection, institution, day)
         connection.execute(
             text(
                 "insert into ledger.catalogue_version (catalogue_version, catalogue, run_id)"
                 " values (:version, cast(:catalogue as jsonb), :run) on conflict do nothing"
             ),
-            {"version": catalogue.version, "catalogue": catalogue.model_dump_json(), "run": run_id},
+            {**scope, "catalogue": catalogue.model_dump_json()},
         )
         settle_merges(connection)
-        undecided = connection.execute(text(UNDECIDED), {**scope, "version": catalogue.version}).all()
+        undecided = connection.execute(text(UNDECIDED), scope).all()
         if undecided:
             log.info("deciding %d rows of evidence", len(undecided))
             rules = Rules(catalogue)
             judged = (rules.judge(Evidence(*row)) for row in undecided)
-            _store(connection, institution, judged, {**scope, "version": catalogue.version, "run": run_id})
-        return count_batch(connection, institution, day)
+            _store(connection, institution, judged, scope)
+        return _count(connection)
 
 
 UNDECIDED = """
 select a.row_id, r.row_hash, a.fields_hash, a.dataset, s.person_id, a.fields
-from landed.batch_row b
+from issue_batch b
 join accepted.row a using (row_id)
 join landed.row r using (row_id)
 join identity.source_record s using (source_key)
-where b.day = :day and a.dataset = any(:evidence)
-  and not exists (
+where not exists (
     select from ledger.decision d
     where d.row_id = a.row_id and d.fields_hash = a.fields_hash and d.catalogue_version = :version)
 """
@@ -156,8 +157,8 @@ where b.day = :day and a.dataset = any(:evidence)
 DECIDE = """
 with held as (
   select distinct d.award_id
-  from landed.batch_row b join accepted.row a using (row_id) join ledger.decision d using (row_id)
-  where b.day = :day and d.outcome = 'earning'
+  from issue_batch b join ledger.decision d using (row_id)
+  where d.outcome = 'earning'
 ), ranked as (
   select c.row_id, c.achievement, c.fields_hash, w.award_id, w.award_id in (select award_id from held)
          or row_number() over (partition by w.award_id order by c.awarded_on, c.row_hash, c.row_id) > 1 as again
@@ -222,18 +223,16 @@ def _rows(institution: str, judged: Iterable[list[Earned] | Skipped]) -> Iterato
             )  # fmt: skip
 
 
-def count_batch(connection: Connection, institution: Institution, day: date) -> EarnResult:
-    """Count a day's batch as decided: a row that earns anything is earning, any other is skipped once."""
+def _count(connection: Connection) -> EarnResult:
+    """The pinned batch as decided: a row that earns anything is earning, any other is skipped once."""
     rows = connection.execute(
         text(
             "select min(d.reason) filter (where d.outcome = 'skipped') as reason,"
             " bool_or(d.outcome = 'earning') as earning,"
             " array_agg(coalesce(w.duplicate_of, w.award_id)) filter (where d.outcome = 'earning') as awards"
-            " from landed.batch_row b join accepted.row a using (row_id) join ledger.decision d using (row_id)"
-            " left join ledger.award w using (award_id)"
-            " where b.day = :day and a.dataset = any(:evidence) group by a.row_id"
-        ),
-        {"day": day, "evidence": [d.name for d in institution.datasets_of("evidence")]},
+            " from issue_batch b join ledger.decision d using (row_id) left join ledger.award w using (award_id)"
+            " group by b.row_id"
+        )
     )
     skipped: Counter[str] = Counter()
     awards: set[UUID] = set()

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine, text
 
 from credential_pipeline.credential import identifiers
 from credential_pipeline.institution import Institution
+from credential_pipeline.issue.batch import pin_batch
 from credential_pipeline.issue.earn import ISSUING_LOCK
 from credential_pipeline.issue.lines import CAUSE_ISSUE, Candidate, Line, line_of
 from credential_pipeline.issue.status_blocks import reserve
@@ -89,7 +90,8 @@ def _store(
         "status_ordinal", "facts", "reasons", "inputs", "state", "run_id",
     )  # fmt: skip
     purposes: Counter[str] = Counter()
-    stream = _lines(connection, institution, day, as_of)
+    pin_batch(connection, institution, day)
+    stream = _lines(connection, institution, as_of)
     while lines := list(islice(stream, LINES_AT_ONCE)):
         rows = []
         for line in lines:
@@ -125,22 +127,26 @@ def _store(
 
 # A person contests another's award when their records may be one human (a waiting review pair) and both earned
 # the same achievement and occurrence: issuing both could be issuing twice.
-CANDIDATES = """
+CONTESTED = """
 with pair as (
   select l.person_id as one, r.person_id as other
   from identity.review_pair p
   join identity.source_record l on l.source_key = p.left_key
   join identity.source_record r on r.source_key = p.right_key
   where p.state = 'waiting' and l.person_id <> r.person_id
-), contest as (
-  select one, other from pair union select other, one from pair
-), wanted as (
+)
+select t.one, o.achievement, o.occurrence
+from (select one, other from pair union select other, one from pair) t
+join ledger.award o on o.person_id = t.other and o.duplicate_of is null
+"""
+
+CANDIDATES = """
+with wanted as (
   select distinct on (w.award_id) w.*, d.row_id
-  from landed.batch_row b
-  join accepted.row a using (row_id)
-  join ledger.decision d on d.row_id = a.row_id and d.outcome = 'earning'
+  from issue_batch b
+  join ledger.decision d on d.row_id = b.row_id and d.outcome = 'earning'
   join ledger.award w using (award_id)
-  where b.day = :day and a.dataset = any(:evidence) and w.duplicate_of is null
+  where w.duplicate_of is null
     and not exists (select from ledger.credential c where c.award_id = w.award_id and c.cause = :cause)
     and not exists (select from ledger.plan_line l join ledger.plan p using (plan_id)
                     where l.award_id = w.award_id and l.action = 'create' and l.state = 'planned')
@@ -153,9 +159,7 @@ select w.award_id, w.person_id, w.achievement, w.occurrence, w.awarded_on, w.row
        (select jsonb_agg(jsonb_build_object(
           'source', s.source, 'source_key', s.source_key, 'full_name', s.full_name, 'given_name', s.given_name,
           'family_name', s.family_name, 'email', s.email, 'fields_hash', encode(s.fields_hash, 'hex')))
-        from identity.source_record s where s.person_id = w.person_id) as records,
-       exists (select from contest t join ledger.award o on o.person_id = t.other and o.duplicate_of is null
-               where t.one = w.person_id and o.achievement = w.achievement and o.occurrence = w.occurrence)
+        from identity.source_record s where s.person_id = w.person_id) as records
 from wanted w
 join accepted.row a using (row_id)
 join landed.row r using (row_id)
@@ -164,11 +168,11 @@ order by w.achievement, w.award_id
 
 NEW_SKIPS = """
 select a.row_id, r.row_hash, a.fields_hash, d.reason, d.award_id
-from landed.batch_row b
+from issue_batch b
 join accepted.row a using (row_id)
 join landed.row r using (row_id)
 join ledger.decision d using (row_id)
-where b.day = :day and a.dataset = any(:evidence) and d.outcome = 'skipped'
+where d.outcome = 'skipped'
   and not exists (select from ledger.plan_line l where l.row_id = d.row_id and l.action = 'skip')
 order by r.row_hash, a.row_id
 """
@@ -184,8 +188,8 @@ order by w.award_id
 """
 
 
-def _lines(connection: Connection, institution: Institution, day: date, as_of: datetime) -> Iterator[Line]:
-    scope = {"day": day, "evidence": [d.name for d in institution.datasets_of("evidence")], "cause": CAUSE_ISSUE}
+def _lines(connection: Connection, institution: Institution, as_of: datetime) -> Iterator[Line]:
+    scope = {"cause": CAUSE_ISSUE}
     achievements = institution.catalogue.achievements
     waiting = {
         award: tuple(reasons)
@@ -194,8 +198,9 @@ def _lines(connection: Connection, institution: Institution, day: date, as_of: d
         )
     }
     streamed = {"yield_per": LINES_AT_ONCE}
+    contested = {tuple(row) for row in connection.execute(text(CONTESTED))}
     for row in connection.execute(text(CANDIDATES), scope, execution_options=streamed):
-        candidate = Candidate(*row)
+        candidate = Candidate(*row, contested=(row.person_id, row.achievement, row.occurrence) in contested)
         line = line_of(candidate, achievements[candidate.achievement], institution, as_of)
         if line.action != "hold" or waiting.get(candidate.award_id) != line.reasons:
             yield line

@@ -61,8 +61,8 @@ class Credentials:
         connection.execute(text("set local cursor_tuple_fraction = 1"))
         connection.execute(text("set local enable_nestloop = off"))
         half = timedelta(days=self.institution.policies.state_valid_days) / 2
-        streaming = connection.execution_options(yield_per=chunk)
-        yield from streaming.execute(text(DUE), {"target": self.target, "due": self.as_of + half}).partitions()
+        parameters = {"target": self.target, "due": self.as_of + half}
+        yield from connection.execute(text(DUE), parameters, execution_options={"yield_per": chunk}).partitions()
 
     def items(self, rows: Sequence[Row[Any]]) -> list[Item]:
         """The objects of some rows; states come first, so that a credential never points at one that is not there.

@@ -21,6 +21,7 @@ from credential_pipeline.report.reconcile_checks import SHOWN, Difference, named
 from credential_pipeline.store.document_form import read_document
 
 CHUNK = 2000
+STREAMED = {"yield_per": CHUNK}
 READERS = 16
 """Threads that read objects: a round trip to a bucket takes 5 to 50 ms, and a folder does not mind."""
 
@@ -47,10 +48,10 @@ select path, digest, name from (
 def check_documents(connection: Connection, sample: int | None, seed: int) -> tuple[int, list[Difference]]:
     """Unpack recorded documents and compare their SHA-256 with the recorded one; returns how many, and differences."""
     limit = "" if sample is None else " limit :sample"
-    streaming = connection.execution_options(yield_per=CHUNK)
     compared = 0
     bad: list[str] = []
-    for row in streaming.execute(text(DOCUMENTS + limit), {"seed": seed, "sample": sample}):
+    rows = connection.execute(text(DOCUMENTS + limit), {"seed": seed, "sample": sample}, execution_options=STREAMED)
+    for row in rows:
         compared += 1
         if not _is_whole(row):
             bad.append(str(row.credential_id))
@@ -74,8 +75,8 @@ def check_objects(
 ) -> tuple[int, list[Difference]]:
     """Compare objects of a target with the manifest's digests; returns how many, and differences."""
     chosen = "" if sample is None else " where few or position <= :sample"
-    streaming = connection.execution_options(yield_per=CHUNK)
-    rows = streaming.execute(text(OBJECTS + chosen), {"target": target, "seed": seed, "sample": sample})
+    parameters = {"target": target, "seed": seed, "sample": sample}
+    rows = connection.execute(text(OBJECTS + chosen), parameters, execution_options=STREAMED)
     compared = 0
     missing: list[str] = []
     changed: list[str] = []
