@@ -200,7 +200,7 @@ def _lines(connection: Connection, institution: Institution, as_of: datetime) ->
     streamed = {"yield_per": LINES_AT_ONCE}
     contested = {tuple(row) for row in connection.execute(text(CONTESTED))}
     for row in connection.execute(text(CANDIDATES), scope, execution_options=streamed):
-        candidate = Candidate(*row, contested=(row.person_id, row.achievement, row.occurrence) in contested)
+        candidate = Candidate(**row._asdict(), contested=(row.person_id, row.achievement, row.occurrence) in contested)
         line = line_of(candidate, achievements[candidate.achievement], institution, as_of)
         if line.action != "hold" or waiting.get(candidate.award_id) != line.reasons:
             yield line
