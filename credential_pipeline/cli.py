@@ -90,9 +90,10 @@ def init(directory: Path, institution_id: str | None, as_json: bool) -> None:
 
 @commands.command()
 @click.option("--institution", type=click.Path(path_type=Path), help="Institution directory [samples/northfield].")
+@click.option("--home", type=click.Path(path_type=Path), help="Nothing of it is read: accepted as everywhere.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the files instead, for editors.")
 @click.option("--json", "as_json", is_flag=True, help="Last line of stdout is one JSON object.")
-def check(institution: Path | None, schema: bool, as_json: bool) -> None:
+def check(institution: Path | None, home: Path | None, schema: bool, as_json: bool) -> None:  # noqa: ARG001
     """Check an institution's files: every problem with file, line and remedy.
 
     Example: credential-pipeline check --institution my_university
@@ -185,13 +186,24 @@ def dev(settings: Settings, as_json: bool, port: int, site_port: int) -> None:
 @click.option(
     "--site", type=click.Path(path_type=Path, exists=True), help="A published folder to verify against, offline."
 )
+@click.option("--home", type=click.Path(path_type=Path), help="The same as --site with what this home published.")
+@click.option("--institution", type=click.Path(path_type=Path), help="With --home: whose home it is.")
 @click.option("--at", help="Verify as of this instant [now].")
 @click.option("--workers", default=2, show_default=True, help="Processes for many credentials.")
 @click.option("--json", "as_json", is_flag=True, help="Last line of stdout is one JSON object.")
-def verify(sources: tuple[str, ...], site: Path | None, at: str | None, workers: int, as_json: bool) -> None:
+def verify(
+    sources: tuple[str, ...],
+    site: Path | None,
+    home: Path | None,
+    institution: Path | None,
+    at: str | None,
+    workers: int,
+    as_json: bool,
+) -> None:
     """Verify credentials: both proofs, issuer, key, status, state and dates, each with its evidence.
 
-    The issuer's documents are read from --site, or from the published folder that holds the file, or from the web.
+    The issuer's documents are read from --site or --home, or from the published folder that holds the file, or from
+    the web.
 
     Example: credential-pipeline verify .local/site/credentials
     """
@@ -199,6 +211,8 @@ def verify(sources: tuple[str, ...], site: Path | None, at: str | None, workers:
     from credential_pipeline.serve.verification import verify_sources
 
     now = parse_instant(at) if at else datetime.now(UTC)
+    if site is None and home is not None:
+        site = _published_folder(institution, home)
     verdicts: dict[str, int] = {}
     refused: list[dict[str, Any]] = []
     for name, report in verify_sources(sources, site=site, now=now, workers=workers):
@@ -217,6 +231,17 @@ def verify(sources: tuple[str, ...], site: Path | None, at: str | None, workers:
         told,
         in_order=total > 0 and not refused,
     )
+
+
+def _published_folder(institution: Path | None, home: Path) -> Path:
+    from credential_pipeline.institution.load import load_institution
+    from credential_pipeline.store.objects import folder_of
+
+    target = load_institution(institution_directory(institution, os.environ)).targets.site
+    folder = folder_of(target, home)
+    if folder is None or not folder.is_dir():
+        raise click.UsageError(f"nothing is published in a folder of {home} (the target is {target}); use --site DIR")
+    return folder
 
 
 @commands.command()
@@ -287,5 +312,16 @@ def main() -> NoReturn:
         sys.exit(WRONG)
     except PipelineError as error:
         say(f"error: {error}")
+        sys.exit(WRONG)
+    except Exception as error:
+        from sqlalchemy.exc import OperationalError  # 0.2 s of imports, which `--help` does without
+
+        if not isinstance(error, OperationalError):
+            raise
+        # Dagster's own storage lies in the same server: when that goes away, this comes past its retries.
+        say(
+            f"error: the database stopped answering ({type(error.orig).__name__}); what was committed is not lost: "
+            "see that the server runs, then give the same command again"
+        )
         sys.exit(WRONG)
     sys.exit(0)

@@ -21,7 +21,7 @@ from credential_pipeline.errors import Terminal, Transient
 from credential_pipeline.institution import Institution
 from credential_pipeline.institution.calendar import day_of
 from credential_pipeline.settings import Settings
-from credential_pipeline.store.objects import ObjectStore, open_store
+from credential_pipeline.store.objects import ObjectStore, folder_of, open_store
 from credential_pipeline.store.postgres import migrate, open_engine
 from credential_pipeline.store.secrets import SecretsDirectory
 from credential_pipeline.store.signing import ensure_signing_key, signer_at
@@ -85,7 +85,7 @@ class Runtime:
     def site(self) -> str:
         """Path or URL of what is published."""
         target = self.institution.targets.site
-        return target if "://" in target else str(self.settings.home.resolve() / target)
+        return str(folder_of(target, self.settings.home.resolve()) or target)
 
 
 def database_url(settings: Settings) -> str:

@@ -7,7 +7,6 @@ becomes a credential now (plan.py). A decision is made once and again only when 
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -23,6 +22,8 @@ from credential_pipeline.issue.merges import settle_merges
 from credential_pipeline.store.postgres import copy_rows, transaction_lock
 
 log = logging.getLogger(__name__)
+
+ROWS_AT_ONCE = 5000
 
 ISSUING_LOCK = "issuing"
 """Held by whoever decides, plans or applies: one at a time in an institution."""
@@ -133,12 +134,7 @@ def earn_batch(engine: Engine, institution: Institution, day: date, run_id: str)
             {**scope, "catalogue": catalogue.model_dump_json()},
         )
         settle_merges(connection)
-        undecided = connection.execute(text(UNDECIDED), scope).all()
-        if undecided:
-            log.info("deciding %d rows of evidence", len(undecided))
-            rules = Rules(catalogue)
-            judged = (rules.judge(Evidence(*row)) for row in undecided)
-            _store(connection, institution, judged, scope)
+        _decide(connection, institution, scope)
         return _count(connection)
 
 
@@ -151,6 +147,17 @@ join identity.source_record s using (source_key)
 where not exists (
     select from ledger.decision d
     where d.row_id = a.row_id and d.fields_hash = a.fields_hash and d.catalogue_version = :version)
+"""
+
+FORGET = "delete from ledger.decision d using judged j where d.row_id = j.row_id"
+
+MINT = """
+insert into ledger.award (award_id, person_id, achievement, occurrence, awarded_on, day, run_id)
+select distinct on (person_id, achievement, occurrence)
+       award_id, person_id, achievement, occurrence, awarded_on, :day, :run
+from judged where achievement <> ''
+order by person_id, achievement, occurrence, awarded_on, row_hash
+on conflict do nothing
 """
 
 # An award has one earning row in a batch: the one that has it already, else the earliest; ties by row hash.
@@ -176,12 +183,7 @@ select row_id, '', 'skipped', reason, null, fields_hash, :version, :day, :run fr
 """
 
 
-def _store(
-    connection: Connection,
-    institution: Institution,
-    judged: Iterable[list[Earned] | Skipped],
-    parameters: Mapping[str, object],
-) -> None:
+def _decide(connection: Connection, institution: Institution, scope: Mapping[str, object]) -> None:
     connection.execute(
         text(
             "create temporary table judged (row_id bigint, row_hash bytea, fields_hash bytea, person_id uuid,"
@@ -192,20 +194,18 @@ def _store(
         "row_id", "row_hash", "fields_hash", "person_id",
         "achievement", "occurrence", "awarded_on", "reason", "award_id",
     )  # fmt: skip
-    copy_rows(connection, "judged", columns, _rows(institution.id, judged))
-    connection.execute(text("analyze judged"))
-    connection.execute(text("delete from ledger.decision d using judged j where d.row_id = j.row_id"))
-    connection.execute(
-        text(
-            "insert into ledger.award (award_id, person_id, achievement, occurrence, awarded_on, day, run_id)"
-            " select distinct on (person_id, achievement, occurrence)"
-            "   award_id, person_id, achievement, occurrence, awarded_on, :day, :run"
-            " from judged where achievement <> ''"
-            " order by person_id, achievement, occurrence, awarded_on, row_hash on conflict do nothing"
-        ),
-        parameters,
-    )
-    connection.execute(text(DECIDE), parameters)
+    rules = Rules(institution.catalogue)
+    undecided = connection.execute(text(UNDECIDED), scope, execution_options={"yield_per": ROWS_AT_ONCE})
+    decided = 0
+    for chunk in undecided.partitions():
+        judged = (rules.judge(Evidence(*row)) for row in chunk)
+        copy_rows(connection, "judged", columns, _rows(institution.id, judged))
+        decided += len(chunk)
+    if not decided:
+        return
+    log.info("decided %d rows of evidence", decided)
+    for statement in ("analyze judged", FORGET, MINT, DECIDE):
+        connection.execute(text(statement), scope)
 
 
 def _rows(institution: str, judged: Iterable[list[Earned] | Skipped]) -> Iterator[tuple[object, ...]]:
@@ -225,23 +225,26 @@ def _rows(institution: str, judged: Iterable[list[Earned] | Skipped]) -> Iterato
 
 def _count(connection: Connection) -> EarnResult:
     """The pinned batch as decided: a row that earns anything is earning, any other is skipped once."""
-    rows = connection.execute(
-        text(
-            "select min(d.reason) filter (where d.outcome = 'skipped') as reason,"
-            " bool_or(d.outcome = 'earning') as earning,"
-            " array_agg(coalesce(w.duplicate_of, w.award_id)) filter (where d.outcome = 'earning') as awards"
-            " from issue_batch b join ledger.decision d using (row_id) left join ledger.award w using (award_id)"
-            " group by b.row_id"
-        )
+    rows = connection.execute(text(ROWS_BY_OUTCOME)).all()
+    return EarnResult(
+        accepted=sum(row.rows for row in rows),
+        earning=sum(row.rows for row in rows if row.earning),
+        skipped={row.reason: row.rows for row in rows if not row.earning},
+        awards=connection.execute(text(AWARDS)).scalar_one(),
     )
-    skipped: Counter[str] = Counter()
-    awards: set[UUID] = set()
-    accepted = earning = 0
-    for reason, earns, of_row in rows:
-        accepted += 1
-        if earns:
-            earning += 1
-            awards.update(of_row)
-        else:
-            skipped[reason] += 1
-    return EarnResult(accepted, earning, dict(sorted(skipped.items())), len(awards))
+
+
+ROWS_BY_OUTCOME = """
+select earning, case when not earning then reason end as reason, count(*) as rows
+from (
+  select bool_or(d.outcome = 'earning') as earning, min(d.reason) filter (where d.outcome = 'skipped') as reason
+  from issue_batch b join ledger.decision d using (row_id) group by b.row_id
+) decided
+group by 1, 2 order by 2
+"""
+
+AWARDS = """
+select count(distinct coalesce(w.duplicate_of, w.award_id))
+from issue_batch b join ledger.decision d using (row_id) join ledger.award w using (award_id)
+where d.outcome = 'earning'
+"""

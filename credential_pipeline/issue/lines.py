@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -140,7 +140,9 @@ def _reasons_to_wait(
         "no_identifier": not facts["identifiers"],
         "no_name": institution.recipient.name == "shown" and not name,
         "name_with_digits": any(c.isdigit() for c in name),
-        "awarded_after_as_of": candidate.awarded_on > day_of(as_of, institution.zone),
+        # A document says a day as its midnight in UTC, and east of Greenwich that can be after as_of.
+        "awarded_after_as_of": candidate.awarded_on
+        > min(day_of(as_of, institution.zone), as_of.astimezone(UTC).date()),
         # VC Data Model 2.0, 4.9: validUntil lies after validFrom.
         "validity_over": "valid_until" in facts and datetime.fromisoformat(facts["valid_until"]) <= as_of,
     }
