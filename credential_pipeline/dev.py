@@ -47,19 +47,21 @@ def run_dev(settings: Settings, *, port: int, site_port: int, tell: Callable[[st
     """Serve until Ctrl-C or SIGTERM, or until a part dies; returns 0 for an asked-for end."""
     with open_runtime(settings) as runtime:
         site_folder = Path(runtime.site) if "://" not in runtime.site else None
-    instance = open_instance(settings, prepare_database(settings))
-    instance.dispose()
+    with open_instance(settings, prepare_database(settings)):
+        pass  # its tables are made here, once, and not by webserver and daemon at the same time
     ttl = settings.institution.policies.status_ttl_minutes * 60
     ui, site = free_port(port), free_port(site_port)
     environ = _environment(settings)
-    children = {
-        "webserver": _start(["dagster-webserver", "-h", "127.0.0.1", "-p", str(ui), "-w", str(WORKSPACE)], environ),
-        "daemon": _start(["dagster-daemon", "run", "-w", str(WORKSPACE)], environ),
-    }
     ended = threading.Event()
+    # Before the children start: a Ctrl-C from now on ends them, and what a shell's `&` told us to ignore they do not.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
+    children: dict[str, subprocess.Popen[bytes]] = {}
     try:
+        children["webserver"] = _start(
+            ["dagster-webserver", "-h", "127.0.0.1", "-p", str(ui), "-w", str(WORKSPACE)], environ
+        )
+        children["daemon"] = _start(["dagster-daemon", "run", "-w", str(WORKSPACE)], environ)
         if site_folder is not None:
             site_folder.mkdir(parents=True, exist_ok=True)
             threading.Thread(
@@ -95,7 +97,10 @@ def _environment(settings: Settings) -> dict[str, str]:
 def _start(command: list[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
     program = Path(sys.executable).parent / command[0]
     # A session of its own: the terminal's Ctrl-C reaches us alone, and we end the children in order.
-    return subprocess.Popen([str(program), *command[1:]], env=dict(environ), start_new_session=True)  # noqa: S603
+    # Their log is for people: stdout is kept for what a program reads.
+    return subprocess.Popen(  # noqa: S603
+        [str(program), *command[1:]], env=dict(environ), stdout=sys.stderr, start_new_session=True
+    )
 
 
 def _wait_until_ready(url: str, children: Mapping[str, subprocess.Popen[bytes]], ended: threading.Event) -> bool:

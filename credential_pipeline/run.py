@@ -21,6 +21,7 @@ from dagster import (
     DagsterInstance,
     DagsterRunStatus,
     Definitions,
+    EventLogEntry,
     ExecuteInProcessResult,
     RunsFilter,
 )
@@ -64,17 +65,29 @@ class Outcome:
         return self.reconciled and not self.failures and not self.reasons.breaches
 
 
-def open_instance(settings: Settings, url: str) -> DagsterInstance:
+@contextmanager
+def open_instance(settings: Settings, url: str) -> Iterator[DagsterInstance]:
     """Dagster's instance of a home, on our database, configured by the dagster.yaml at the root."""
     os.environ[DAGSTER_URL] = dagster_url(url)
     home = (settings.home / "dagster").resolve()
     home.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(CONFIGURATION, home / "dagster.yaml")
     os.environ["DAGSTER_HOME"] = str(home)
-    instance = DagsterInstance.from_config(str(home))
-    # Dagster opens a connection for every event unless it is told to pool them: 1,000 of 5 ms in a small run.
-    instance.optimize_for_webserver(statement_timeout=STATEMENT_MS, pool_recycle=3600, max_overflow=20)
-    return instance
+    with DagsterInstance.from_config(str(home)) as instance:
+        # Dagster opens a connection for every event unless it is told to pool them: 1,000 of 5 ms in a small run.
+        instance.optimize_for_webserver(statement_timeout=STATEMENT_MS, pool_recycle=3600, max_overflow=20)
+        try:
+            yield instance
+        finally:
+            _close_pools(instance)
+
+
+def _close_pools(instance: DagsterInstance) -> None:
+    """Dagster's dispose() leaves the pools open, and the embedded server counts who is connected."""
+    for storage in (instance.run_storage, instance.event_log_storage, instance.schedule_storage):
+        pooled = getattr(storage, "_storage", storage)
+        if (engine := getattr(pooled, "_engine", None)) is not None:
+            engine.dispose()
 
 
 def run_batch(
@@ -151,25 +164,23 @@ def _execute(
     run_id = make_new_run_id()
     groups = stage_of_steps(definitions)
 
-    def on_event(record: Any, _cursor: object) -> None:
-        event = record.dagster_event
+    def on_event(entry: EventLogEntry) -> None:
+        event = entry.dagster_event
         if event is not None and event.event_type == DagsterEventType.STEP_START and event.step_key:
             tell(f"{groups.get(event.step_key, ''):<9} {event.step_key}")
 
     with _alive(engine, run_id):
-        instance.watch_event_logs(run_id, None, on_event)
-        try:
-            return definitions.resolve_job_def(name).execute_in_process(
-                instance=instance,
-                run_id=run_id,
-                partition_key=partition_key,
-                run_config={**config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                # The tag lists the run under its job in the UI, as if the code location had launched it.
-                tags={".dagster/repository": f"__repository__@{LOCATION}", IN_PROCESS: "true"},
-                raise_on_error=False,
-            )
-        finally:
-            instance.end_watch_event_logs(run_id, on_event)
+        # Not watch_event_logs: that one reads the database from a thread, late, and loses the end of a quick run.
+        instance.add_event_listener(run_id, on_event)
+        return definitions.resolve_job_def(name).execute_in_process(
+            instance=instance,
+            run_id=run_id,
+            partition_key=partition_key,
+            run_config={**config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            # The tag lists the run under its job in the UI, as if the code location had launched it.
+            tags={".dagster/repository": f"__repository__@{LOCATION}", IN_PROCESS: "true"},
+            raise_on_error=False,
+        )
 
 
 @contextmanager

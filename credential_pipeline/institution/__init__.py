@@ -81,13 +81,13 @@ class Mail(Model):
 
 
 class Targets(Model):
-    """Where objects are published: a folder below the home (`site`), or `s3://BUCKET/PREFIX`."""
+    """Where objects are published: a folder below the home (`site`), `file:///FOLDER` or `s3://BUCKET/PREFIX`."""
 
     site: Annotated[
         str,
         Field(
-            pattern=r"^(s3://[a-z0-9.-]+(/[A-Za-z0-9._-]+)*|[A-Za-z0-9._-]+)$",
-            description="the name of a folder, or s3://BUCKET/PREFIX",
+            pattern=r"^(s3://[a-z0-9.-]+(/[A-Za-z0-9._-]+)*|file:///[^?#]+|[A-Za-z0-9._-]+)$",
+            description="the name of a folder, file:///FOLDER or s3://BUCKET/PREFIX",
         ),
     ] = "site"
 

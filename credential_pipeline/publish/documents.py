@@ -37,8 +37,10 @@ def recorded_keys(engine: Engine, institution: Institution) -> tuple[KeyPeriod, 
     with engine.connect() as connection:
         rows = connection.execute(
             text(
-                "select key_id, public_key_multibase, valid_from, valid_until, compromised_at from ledger.signing_key"
-                " order by valid_from, key_id"
+                # Documents say instants in whole seconds; who records a compromise by hand may write now().
+                "select key_id, public_key_multibase, date_trunc('second', valid_from),"
+                " date_trunc('second', valid_until), date_trunc('second', compromised_at)"
+                " from ledger.signing_key order by valid_from, key_id"
             )
         )
         return tuple(KeyPeriod(f"{institution.issuer_did}#{key}", *rest) for key, *rest in rows)

@@ -27,6 +27,8 @@ from credential_pipeline.steps import OWNERS, dagster_errors, small_table
 
 MODELS = Path(__file__).parent.parent.parent / "dbt_like_sql"
 
+DIFFERENCE = ("term", "expected", "found", "where")
+
 # Which asset stands behind a table that a model reads; schemas not named here belong to the gate or to landing.
 ASSETS_OF_TABLES = {
     "ledger.decision": ["awards"],
@@ -112,6 +114,7 @@ def _reconciliation(institution: Institution) -> AssetsDefinition:
         owners=OWNERS,
         description="landed = accepted + quarantined; accepted = earning + skipped; earned = issued + already issued + "
         "held; issued = recorded = published = told. Every difference is named.",
+        metadata={"dagster/column_schema": TableSchema([TableColumn(name) for name in DIFFERENCE])},
         check_specs=[check],
         required_resource_keys={"runtime"},
     )
@@ -128,7 +131,7 @@ def _reconciliation(institution: Institution) -> AssetsDefinition:
             metadata={
                 "balanced": found.balanced,
                 "differences": small_table(
-                    ("term", "expected", "found", "where"),
+                    DIFFERENCE,
                     [(d.term, d.expected, d.found, d.where) for d in found.differences],
                 ),
             },

@@ -131,9 +131,17 @@ def as_text(chain: Mapping[str, Any]) -> str:
     for title, part in chain.items():
         lines.append(title.replace("_", " "))
         for entry in part if isinstance(part, list) else [part]:
-            pairs = [(k, v) for k, v in entry.items() if v is not None]
+            pairs = [(name, _told(value)) for name, value in entry.items() if value is not None]
             if isinstance(part, list):
-                lines.append("  - " + "  ".join(f"{k}={v}" for k, v in pairs))
+                lines.append("  - " + "  ".join(f"{name}={value}" for name, value in pairs))
             else:
-                lines.extend(f"  {k:<18} {v}" for k, v in pairs)
+                lines.extend(f"  {name:<18} {value}" for name, value in pairs)
     return "\n".join(lines)
+
+
+def _told(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {_told(member)}" for name, member in value.items())
+    if isinstance(value, list | tuple):
+        return "; ".join(map(_told, value)) or "none"
+    return str(value)
