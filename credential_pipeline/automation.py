@@ -6,9 +6,9 @@ partitioned, so that a bad day never holds it up, and started after every batch.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dagster import (
@@ -42,7 +42,10 @@ PUBLICATION = "publication"
 RENEWAL_PLANNING = "renewal_planning"
 
 SETTLED_SECONDS = 5
-"""A file younger than this may still be being written; the next tick looks again."""
+"""A file changed less than this ago may still be being written; the next tick looks again."""
+
+PUBLISH_AFTER_SECONDS = 10
+"""How often finished batches are looked for: one indexed query. Dagster's 30 would be most of a small batch's way."""
 
 FileStamp = tuple[int, int]
 """Size in bytes and time of last change in nanoseconds."""
@@ -67,17 +70,25 @@ def decide_files(cursor: str | None, seen: Mapping[str, FileStamp]) -> Decision:
     return Decision(f"files:{digest}" if due else None, digest)
 
 
-def observe_files(institution: Institution, data: Path, now: datetime) -> dict[str, FileStamp]:
-    """Stamps of all settled files that the institution's datasets would read today, by dataset and path."""
+def observe_files(institution: Institution, data: Path, now: datetime) -> dict[str, FileStamp] | None:
+    """Stamps of the files that the institution's datasets would read today, by dataset and path.
+
+    None while one of them is still being written: a batch reads all of them, so it waits for all of them.
+    """
     if not data.is_dir():
         return {}
     today = day_of(now, institution.zone)
     seen: dict[str, FileStamp] = {}
     for dataset in institution.datasets:
         for path in offered_files(dataset, data, today):
-            stat = path.stat()
-            if now.timestamp() - stat.st_mtime >= SETTLED_SECONDS:
-                seen[f"{dataset.name} {path.relative_to(data).as_posix()}"] = (stat.st_size, stat.st_mtime_ns)
+            try:
+                stat = path.stat()
+            except FileNotFoundError:  # taken away since it was listed
+                continue
+            # A time far in the future is another machine's clock, and would never settle.
+            if abs(now.timestamp() - stat.st_mtime) < SETTLED_SECONDS:
+                return None
+            seen[f"{dataset.name} {path.relative_to(data).as_posix()}"] = (stat.st_size, stat.st_mtime_ns)
     return seen
 
 
@@ -148,7 +159,11 @@ def schedules(
 
 
 def sensors(
-    institution: Institution, data: Path, all_jobs: Mapping[str, UnresolvedAssetJobDefinition]
+    institution: Institution,
+    data: Path,
+    all_jobs: Mapping[str, UnresolvedAssetJobDefinition],
+    *,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> list[SensorDefinition]:
     """New files ask for the day's batch; a finished batch, good or bad, asks for publication."""
 
@@ -160,8 +175,11 @@ def sensors(
         description="Files of the data directory that are new or changed.",
     )
     def new_files(context: SensorEvaluationContext) -> SensorResult | SkipReason:
-        now = datetime.now(institution.zone)
-        decision = decide_files(context.cursor, observe_files(institution, data, now))
+        now = clock()
+        seen = observe_files(institution, data, now)
+        if seen is None:
+            return SkipReason("a file is still being written")
+        decision = decide_files(context.cursor, seen)
         if decision.run_key is None:
             return SkipReason("no file is new or changed")
         day = day_of(now, institution.zone).isoformat()
@@ -176,6 +194,7 @@ def sensors(
             monitored_jobs=[all_jobs[DAILY_BATCH]],
             request_job=all_jobs[PUBLICATION],
             default_status=DefaultSensorStatus.RUNNING,
+            minimum_interval_seconds=PUBLISH_AFTER_SECONDS,
             description="Publication after a batch; a batch that failed half-way may have issued something too.",
         )
         def publish_after(context: RunStatusSensorContext) -> RunRequest | SkipReason:

@@ -22,7 +22,7 @@ from credential_pipeline.institution import Institution
 from credential_pipeline.institution.calendar import day_of
 from credential_pipeline.settings import Settings
 from credential_pipeline.store.objects import ObjectStore, folder_of, open_store
-from credential_pipeline.store.postgres import migrate, open_engine
+from credential_pipeline.store.postgres import migrate, open_engine, transaction_lock
 from credential_pipeline.store.secrets import SecretsDirectory
 from credential_pipeline.store.signing import ensure_signing_key, signer_at
 
@@ -125,6 +125,7 @@ def prepare_database(settings: Settings) -> str:
 
 def _claim(engine: Engine, institution: Institution) -> None:
     with engine.begin() as connection:
+        transaction_lock(connection, "claim")  # two first runs at once: one claims, the other finds it claimed
         connection.execute(
             text(
                 "insert into ledger.institution (institution_id, did, base_url)"

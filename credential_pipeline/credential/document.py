@@ -234,7 +234,7 @@ def _result(result: Result, described: dict[str, ResultDescription]) -> dict[str
                 " it to its result descriptions (B.1 Result; for honours: honors_description)"
             )
         built["resultDescription"] = description.id
-        _refuse_outside(result.value, description)
+        refuse_outside(result.value, description)
     if result.status is not None:
         if result.status not in RESULT_STATUSES:
             raise BuildError(f"result.status is {result.status!r}: use one of {', '.join(sorted(RESULT_STATUSES))}")
@@ -244,8 +244,8 @@ def _result(result: Result, described: dict[str, ResultDescription]) -> dict[str
     return built
 
 
-def _refuse_outside(value: str, description: ResultDescription) -> None:
-    """B.1 ResultDescription: a value lies in allowedValue, or between valueMin and valueMax."""
+def refuse_outside(value: str, description: ResultDescription) -> None:
+    """Raises BuildError unless the value lies in allowedValue, or between valueMin and valueMax (B.1)."""
     if description.allowedValue and value not in description.allowedValue:
         raise BuildError(
             f"the result {value!r} of {description.name!r} is not one of {', '.join(description.allowedValue)}"

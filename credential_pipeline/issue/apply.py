@@ -140,7 +140,8 @@ def _hold_stale(connection: Connection, plan_id: UUID) -> int:
             "  returning l.award_id, l.cause, l.plan_id)"
             " insert into ledger.hold (award_id, cause, action, reasons, state, plan_id)"
             " select award_id, cause, 'create', '[\"stale\"]', 'waiting', plan_id from stale"
-            " on conflict (award_id, cause, action) do update set reasons = excluded.reasons, state = 'waiting'"
+            " on conflict (award_id, cause, action) do update set reasons = excluded.reasons, state = 'waiting',"
+            "   plan_id = excluded.plan_id"
         ),
         {"plan": plan_id},
     ).rowcount

@@ -182,6 +182,15 @@ union all
 select row_id, '', 'skipped', reason, null, fields_hash, :version, :day, :run from judged where achievement = ''
 """
 
+# Until it is issued or planned, an award was earned on the day its row says now; after that it takes a correction.
+CORRECT = """
+update ledger.award w set awarded_on = j.awarded_on
+from judged j join ledger.decision d using (row_id, achievement)
+where w.award_id = d.award_id and d.outcome = 'earning' and w.awarded_on <> j.awarded_on
+  and not exists (select from ledger.credential c where c.award_id = w.award_id)
+  and not exists (select from ledger.plan_line l where l.award_id = w.award_id and l.state = 'planned')
+"""
+
 
 def _decide(connection: Connection, institution: Institution, scope: Mapping[str, object]) -> None:
     connection.execute(
@@ -204,7 +213,7 @@ def _decide(connection: Connection, institution: Institution, scope: Mapping[str
     if not decided:
         return
     log.info("decided %d rows of evidence", decided)
-    for statement in ("analyze judged", FORGET, MINT, DECIDE):
+    for statement in ("analyze judged", FORGET, MINT, DECIDE, CORRECT):
         connection.execute(text(statement), scope)
 
 

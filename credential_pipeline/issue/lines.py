@@ -12,9 +12,12 @@ from typing import Any
 from uuid import UUID
 
 from credential_pipeline.credential import identifiers
+from credential_pipeline.credential.achievement import ResultDescription
+from credential_pipeline.credential.document import refuse_outside
+from credential_pipeline.credential.text import BuildError
 from credential_pipeline.institution import Institution
 from credential_pipeline.institution.calendar import add_period, day_of, start_of_day
-from credential_pipeline.institution.catalogue import Achievement
+from credential_pipeline.institution.catalogue import Achievement, ResultField
 
 CAUSE_ISSUE = "issue"
 
@@ -141,9 +144,22 @@ def _reasons_to_wait(
         "no_name": institution.recipient.name == "shown" and not name,
         "name_with_digits": any(c.isdigit() for c in name),
         # A document says a day as its midnight in UTC, and east of Greenwich that can be after as_of.
+        "result_outside_limits": any(_outside(result, facts) for result in achievement.results),
         "awarded_after_as_of": candidate.awarded_on
         > min(day_of(as_of, institution.zone), as_of.astimezone(UTC).date()),
         # VC Data Model 2.0, 4.9: validUntil lies after validFrom.
         "validity_over": "valid_until" in facts and datetime.fromisoformat(facts["valid_until"]) <= as_of,
     }
     return tuple(reason for reason, holds in waits.items() if holds)
+
+
+def _outside(result: ResultField, facts: Mapping[str, Any]) -> bool:
+    """Whether a value that would be shown breaks the limits the catalogue gives it: no document could be built."""
+    value = next((shown["value"] for shown in facts.get("results", ()) if shown["id"] == result.id), None)
+    if value is None:
+        return False
+    try:
+        refuse_outside(value, ResultDescription("", result.name, result.type, result.min, result.max, result.allowed))
+    except BuildError:
+        return True
+    return False

@@ -11,7 +11,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from itertools import islice
 from typing import Any
@@ -125,15 +125,16 @@ def _store(
     return plan_id, digest, counts, purposes
 
 
-# A person contests another's award when their records may be one human (a waiting review pair) and both earned
-# the same achievement and occurrence: issuing both could be issuing twice.
+# A person contests another's award when their records may be one human (a review pair that waits, or that somebody
+# found to be the same and the source has not joined yet) and both earned the same achievement and occurrence:
+# issuing both could be issuing twice.
 CONTESTED = """
 with pair as (
   select l.person_id as one, r.person_id as other
   from identity.review_pair p
   join identity.source_record l on l.source_key = p.left_key
   join identity.source_record r on r.source_key = p.right_key
-  where p.state = 'waiting' and l.person_id <> r.person_id
+  where p.state <> 'different' and l.person_id <> r.person_id
 )
 select t.one, o.achievement, o.occurrence
 from (select one, other from pair union select other, one from pair) t
@@ -192,9 +193,10 @@ def _lines(connection: Connection, institution: Institution, as_of: datetime) ->
     scope = {"cause": CAUSE_ISSUE}
     achievements = institution.catalogue.achievements
     waiting = {
-        award: tuple(reasons)
-        for award, reasons in connection.execute(
-            text("select award_id, reasons from ledger.hold where cause = :cause and action = 'create'"), scope
+        award: (tuple(reasons), str(plan))
+        for award, reasons, plan in connection.execute(
+            text("select award_id, reasons, plan_id from ledger.hold where cause = :cause and action = 'create'"),
+            scope,
         )
     }
     streamed = {"yield_per": LINES_AT_ONCE}
@@ -202,7 +204,10 @@ def _lines(connection: Connection, institution: Institution, as_of: datetime) ->
     for row in connection.execute(text(CANDIDATES), scope, execution_options=streamed):
         candidate = Candidate(**row._asdict(), contested=(row.person_id, row.achievement, row.occurrence) in contested)
         line = line_of(candidate, achievements[candidate.achievement], institution, as_of)
-        if line.action != "hold" or waiting.get(candidate.award_id) != line.reasons:
+        reasons, plan = waiting.get(candidate.award_id, ((), None))
+        if plan:  # else what was held and is as it was before would make the plan of before, and its id, once more
+            line = replace(line, inputs={**line.inputs, "hold": plan})
+        if line.action != "hold" or reasons != line.reasons:
             yield line
     for award, person, achievement, credential in connection.execute(text(DUPLICATES)):
         yield Line(

@@ -1,11 +1,14 @@
 """Assets of stage 6: `expiring_credentials`, partitioned by renewal window (month x shard)."""
 
+import warnings
+
 from dagster import (
     AllPartitionMapping,
     AssetDep,
     AssetExecutionContext,
     AssetsDefinition,
     BackfillPolicy,
+    BetaWarning,
     MaterializeResult,
     MultiPartitionKey,
     asset,
@@ -15,12 +18,19 @@ from credential_pipeline.institution import Institution
 from credential_pipeline.partitions import renewal_windows
 from credential_pipeline.renew.due import due_in, window
 from credential_pipeline.runtime import Runtime
-from credential_pipeline.steps import OWNERS, dagster_errors, small_table
+from credential_pipeline.steps import OWNERS, columns, dagster_errors, small_table
+from credential_pipeline.store.tables import ledger
 
 
 def renew_assets(institution: Institution) -> list[AssetsDefinition]:
     """The one asset of the stage."""
+    with warnings.catch_warnings():
+        # Dagster calls backfill policies beta; every process of a deployment would say so on every start.
+        warnings.simplefilter("ignore", BetaWarning)
+        return [_expiring_credentials(institution)]
 
+
+def _expiring_credentials(institution: Institution) -> AssetsDefinition:
     @asset(
         name="expiring_credentials",
         group_name="renew",
@@ -30,6 +40,7 @@ def renew_assets(institution: Institution) -> list[AssetsDefinition]:
         backfill_policy=BackfillPolicy.single_run(),
         kinds={"python", "postgres"},
         owners=OWNERS,
+        metadata={"dagster/column_schema": columns(ledger.credential)},
         description="Credentials that end in a month, by shard of persons, and how many the catalogue lets be renewed.",
         required_resource_keys={"runtime"},
     )
@@ -57,4 +68,4 @@ def renew_assets(institution: Institution) -> list[AssetsDefinition]:
             }
         )
 
-    return [expiring_credentials]
+    return expiring_credentials

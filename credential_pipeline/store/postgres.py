@@ -15,6 +15,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import Connection, Engine, Table, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
@@ -64,7 +65,7 @@ def migrate(owner: Engine, *, application_role: str | None = None, revision: str
 
     Raises:
         Transient: the server does not answer.
-        Terminal: something has to be migrated and the role may not.
+        Terminal: something has to be migrated and the role may not, or a newer version migrated already.
     """
     with as_file(files("credential_pipeline.store") / "migrations") as location:
         config = Config()
@@ -88,6 +89,11 @@ def migrate(owner: Engine, *, application_role: str | None = None, revision: str
                     "CREDENTIAL_PIPELINE_DATABASE_OWNER_URL to a role that owns the database, for migrations only"
                 ) from error
             raise
+        except CommandError as error:
+            raise Terminal(
+                f"the database's schema was made by a newer version of credential-pipeline ({error}); "
+                "upgrade this installation, or use a database of its own version"
+            ) from error
         except OperationalError as error:
             raise Transient(f"the database does not answer: {type(error.orig).__name__}") from error
 
