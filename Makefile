@@ -26,7 +26,7 @@ dev: $(STAMP) ## Dagster UI, daemon and the published site on loopback; one Ctrl
 	@exec $(BIN)/credential-pipeline dev
 
 test: $(STAMP) ## the whole suite, through real PostgreSQL, S3 and HTTP
-	@$(BIN)/python -m pytest -n $${WORKERS:-2} --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $${WORKERS:-2} --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(STAMP) ## ruff, types (strict), walls between the rooms
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache

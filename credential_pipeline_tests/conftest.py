@@ -39,6 +39,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that start processes first: at the end one of them would keep a single worker busy for a minute."""
+    slow = ("/e2e/", "/test_dev.py", "/test_command_line.py")
+    items.sort(key=lambda item: not any(part in item.path.as_posix() for part in slow))
+
+
 @pytest.fixture(scope="session")
 def server_url() -> str:
     """A superuser's URL of the session's server, started by whichever worker asks first."""
