@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev test lint format bench accept clean
+.PHONY: help setup run dev test lint format bench fuzz accept clean
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -36,6 +36,9 @@ format: $(STAMP) ## let ruff lay out the code
 
 bench: $(STAMP) ## speed and memory, as ratios measured in one run
 	@$(BIN)/python -m credential_pipeline_tests.bench
+
+fuzz: $(STAMP) ## random credentials, compiled against reference: make fuzz FOR=60 SEED=1
+	@$(BIN)/python -m credential_pipeline_tests.fuzz --seconds $${FOR:-60} --seed $${SEED:-1}
 
 accept: $(STAMP) ## real data: make accept DATA=DIR (a directory with the OULAD files)
 	@test -n "$(DATA)" || { echo "give the dataset's directory: make accept DATA=DIR"; exit 2; }

@@ -80,7 +80,8 @@ def rdfc_second_opinion(document: dict[str, Any], *, loader: Loader = document_l
 
 # --- safe mode: what JSON-LD would drop is refused (VC-DATA-INTEGRITY 2.4.1, JSON-LD API 5.1.2) ---
 
-_IRI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20<>\"{}|^`\\]*\Z")
+# White space beyond ASCII too: pyld's to_rdf skips an IRI with U+00A0 and with it all that is said of that node.
+_IRI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s\x00-\x20<>\"{}|^`\\]*\Z")
 
 
 # Without a base pyld resolves a relative IRI against http://example.org/base/ and that is signed; with this it shows.

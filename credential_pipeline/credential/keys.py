@@ -6,6 +6,7 @@ lies, where the passphrase comes from, and key periods.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -54,15 +55,22 @@ class Ed25519FileSigner:
         if not did.startswith("did:") or not fragment:
             raise KeyFormatError(f"a verification method is a DID URL with a fragment, not {verification_method!r}")
         self._key = key
+        self.sign = _signing(key)
         self.verification_method = verification_method
         self.public_key_multibase = encode_ed25519_public(key.public_key().public_bytes_raw())
 
-    def sign(self, data: bytes) -> bytes:
-        """The 64-byte Ed25519 signature (RFC 8032 5.1.6) of `data`."""
-        return self._key.sign(data)
-
     def __repr__(self) -> str:
         return f"Ed25519FileSigner({self.verification_method!r}, {self.public_key_multibase!r})"
+
+
+def _signing(key: Ed25519PrivateKey) -> Callable[[bytes], bytes]:
+    """The 64-byte Ed25519 signature (RFC 8032 5.1.6): by libsodium where PyNaCl is, 19 us instead of OpenSSL's 33."""
+    try:
+        from nacl.bindings import crypto_sign
+    except ImportError:
+        return key.sign
+    secret = key.private_bytes_raw() + key.public_key().public_bytes_raw()
+    return lambda data: crypto_sign(data, secret)[:64]
 
 
 def generate_ed25519() -> Ed25519PrivateKey:

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote
 
 from credential_pipeline.credential.contexts import VC2
+from credential_pipeline.credential.many import ManyVerifier
 from credential_pipeline.credential.multikey import MultibaseError, decode_ed25519_public
 from credential_pipeline.credential.proof import BOTH, JCS, RDFC, ProofError, verify_proof
 from credential_pipeline.credential.site_documents import STATES
@@ -100,7 +101,7 @@ def did_web_url(did: str) -> str:
     return f"https://{'/'.join(parts)}/did.json" if parts[1:] else f"https://{parts[0]}/.well-known/did.json"
 
 
-def check_proofs(document: dict[str, Any], keys: IssuerKeys, suite: str) -> str:
+def check_proofs(document: dict[str, Any], keys: IssuerKeys, suite: str, verifier: ManyVerifier | None = None) -> str:
     """Checks the proof of `suite` in a document with exactly the two proofs of BOTH, in that order, by one key.
 
     Returns the verification method; raises ProofError.
@@ -117,7 +118,7 @@ def check_proofs(document: dict[str, Any], keys: IssuerKeys, suite: str) -> str:
     method = proof.get("verificationMethod")
     if not isinstance(method, str):
         raise ProofError("the proof names no verificationMethod")
-    verify_proof(document, proof, keys.public_key(method))
+    (verifier.verify_proof if verifier else verify_proof)(document, proof, keys.public_key(method))
     return method
 
 

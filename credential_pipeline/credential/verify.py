@@ -20,6 +20,7 @@ from typing import Any
 
 from credential_pipeline.credential.contexts import context_sha256
 from credential_pipeline.credential.document import CONTEXTS
+from credential_pipeline.credential.many import verifier_of_many
 from credential_pipeline.credential.proof import JCS, RDFC, ProofError
 from credential_pipeline.credential.report import Check, Report, Trail, Verdict
 from credential_pipeline.credential.resolve import (
@@ -73,6 +74,7 @@ class Verifier:
         self._now = now
         self._max_bytes = max_bytes
         self._resolver = Resolver(world, now)
+        self._verifier = verifier_of_many()
 
     def verify(self, data: bytes) -> Report:
         """The report on the credential in `data`: JSON bytes, hostile until proven otherwise. Never raises for them."""
@@ -122,7 +124,7 @@ class Verifier:
         # rdfc proof covers the dataset it expands to.
         for suite in (JCS, RDFC):
             try:
-                method = check_proofs(document, keys, suite)
+                method = check_proofs(document, keys, suite, self._verifier)
             except ProofError as cause:
                 trail.failed(f"proof {suite}", str(cause))
                 return False

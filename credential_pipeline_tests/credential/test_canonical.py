@@ -119,6 +119,8 @@ def changed(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
         (("credentialSubject", "achievement", "tags"), ["x"]),
         (("id",), "credentials/1.json"),
         (("id",), "https://x.example/a b"),
+        (("id",), "https://x.example/a\u00a0b"),
+        (("credentialStatus", "id"), "https://x.example/a\u2028b"),
         (("id",), "//x.example/a"),
         (("id",), "_:b0"),
         (("type",), ["VerifiableCredential", "OpenBadgeCredential", "@foo"]),
