@@ -1,17 +1,19 @@
 """WHEN the flow runs: jobs, schedules and sensors. Nothing of what it does is here.
 
 `daily_batch` is a day from extract to issue. `publication` is the tail (objects, metrics, reconciliation): not
-partitioned, so that a bad day never holds it up, and started after every batch. `renewal_planning` looks ahead.
+partitioned, so that a bad day never holds it up, and started after every batch. `renewal_planning` looks ahead. A plan
+that somebody approved is applied by the last step of today's batch alone.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from dagster import (
+    AssetKey,
     AssetSelection,
     DagsterRunStatus,
     DefaultScheduleStatus,
@@ -35,6 +37,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from credential_pipeline.extract.files import offered_files
 from credential_pipeline.institution import Institution
 from credential_pipeline.institution.calendar import day_of
+from credential_pipeline.issue.waiting import WaitingPlan, waiting_plans
 from credential_pipeline.partitions import SHARDS
 
 DAILY_BATCH = "daily_batch"
@@ -46,6 +49,9 @@ SETTLED_SECONDS = 5
 
 PUBLISH_AFTER_SECONDS = 10
 """How often finished batches are looked for: one indexed query. Dagster's 30 would be most of a small batch's way."""
+
+APPLY_AFTER_SECONDS = 30
+"""How often approvals are looked for; each look opens the database."""
 
 FileStamp = tuple[int, int]
 """Size in bytes and time of last change in nanoseconds."""
@@ -68,6 +74,19 @@ def decide_files(cursor: str | None, seen: Mapping[str, FileStamp]) -> Decision:
     digest = hashlib.sha256(state.encode()).hexdigest()
     due = bool(seen) and digest != cursor
     return Decision(f"files:{digest}" if due else None, digest)
+
+
+def decide_approved(waiting: Sequence[WaitingPlan]) -> tuple[str, ...]:
+    """The run keys to ask with: one for each plan that may be applied now.
+
+    A key names the plan and its newest signature: what was asked for is asked for again only after another signature,
+    so that a plan whose run failed does not start one every half minute.
+    """
+    return tuple(
+        f"approved:{plan.plan_id}:{plan.approved_at.isoformat()}"
+        for plan in waiting
+        if plan.waits_for is None and plan.approved_at is not None
+    )
 
 
 def observe_files(institution: Institution, data: Path, now: datetime) -> dict[str, FileStamp] | None:
@@ -108,7 +127,7 @@ def jobs() -> dict[str, UnresolvedAssetJobDefinition]:
         RENEWAL_PLANNING: define_asset_job(
             RENEWAL_PLANNING,
             selection=AssetSelection.groups("renew"),
-            description="What expires in a month, by shard of persons.",
+            description="What expires in a month, by shard of persons: reminded, planned, and renewed once approved.",
         ),
     }
 
@@ -134,18 +153,23 @@ def schedules(
         job=all_jobs[RENEWAL_PLANNING],
         cron_schedule="0 4 1 * *",
         execution_timezone=institution.time_zone,
-        description="The windows of the month after next: time enough to remind and to plan.",
+        description="The windows of this month and the two after it: reminded, planned, and renewed once approved.",
     )
     def monthly_renewal_planning(context: ScheduleEvaluationContext) -> list[RunRequest]:
+        # A window opens up to 62 days ahead, in the middle of some month: each is asked for on three firsts.
         today = day_of(context.scheduled_execution_time, institution.zone)
-        year, month0 = divmod(today.year * 12 + today.month + 1, 12)
-        month = f"{year:04d}-{month0 + 1:02d}"
-        return [
-            RunRequest(
-                run_key=f"renewals:{month}:{shard}", partition_key=MultiPartitionKey({"month": month, "shard": shard})
-            )
-            for shard in SHARDS
-        ]
+        asked = []
+        for ahead in range(3):
+            year, month0 = divmod(today.year * 12 + today.month - 1 + ahead, 12)
+            month = f"{year:04d}-{month0 + 1:02d}"
+            asked += [
+                RunRequest(
+                    run_key=f"renewals:{today:%Y-%m}:{month}:{shard}",
+                    partition_key=MultiPartitionKey({"month": month, "shard": shard}),
+                )
+                for shard in SHARDS
+            ]
+        return asked
 
     status_refresh = ScheduleDefinition(
         name="status_refresh",
@@ -165,7 +189,7 @@ def sensors(
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> list[SensorDefinition]:
-    """New files ask for the day's batch; a finished batch, good or bad, asks for publication."""
+    """New files ask for the day's batch, an approval for its last step; a finished batch asks for publication."""
 
     @sensor(
         name="new_files",
@@ -187,6 +211,24 @@ def sensors(
             run_requests=[RunRequest(run_key=decision.run_key, partition_key=day)], cursor=decision.cursor
         )
 
+    @sensor(
+        name="approved_plans",
+        job=all_jobs[DAILY_BATCH],
+        minimum_interval_seconds=APPLY_AFTER_SECONDS,
+        default_status=DefaultSensorStatus.RUNNING,
+        required_resource_keys={"runtime"},
+        description="Plans that were approved by signature and are not applied: `credentials` of today applies them.",
+    )
+    def approved_plans(context: SensorEvaluationContext) -> list[RunRequest] | SkipReason:
+        now = clock()
+        run_keys = decide_approved(waiting_plans(context.resources.runtime.engine, institution, now))
+        if not run_keys:
+            return SkipReason("no plan is approved by signature and not applied")
+        day = day_of(now, institution.zone).isoformat()
+        return [
+            RunRequest(run_key=key, partition_key=day, asset_selection=[AssetKey("credentials")]) for key in run_keys
+        ]
+
     def after(name: str, status: DagsterRunStatus) -> SensorDefinition:
         @run_status_sensor(
             name=name,
@@ -206,6 +248,7 @@ def sensors(
 
     return [
         new_files,
+        approved_plans,
         after("publish_after_batch", DagsterRunStatus.SUCCESS),
         after("publish_after_failed_batch", DagsterRunStatus.FAILURE),
     ]

@@ -6,7 +6,6 @@ in order, 1 done and something is not (invalid, set aside, not reconciled), 2 th
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -14,47 +13,15 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, date, datetime
-from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
+from credential_pipeline.commands import campaigns, changes, holds, plans, records
+from credential_pipeline.commands.common import WRONG, Day, common, finish, say
 from credential_pipeline.errors import PipelineError
-from credential_pipeline.settings import Settings, institution_directory, load_settings
-
-NOT_IN_ORDER = 1
-WRONG = 2
-
-
-def common(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options every command has; the command gets `settings` (loaded) and `as_json`."""
-
-    @click.option("--institution", type=click.Path(path_type=Path), help="Institution directory [samples/northfield].")
-    @click.option("--home", type=click.Path(path_type=Path), help="All local state: database, site, secrets [.local].")
-    @click.option("--json", "as_json", is_flag=True, help="Last line of stdout is one JSON object.")
-    @wraps(command)
-    def with_settings(institution: Path | None, home: Path | None, as_json: bool, **rest: Any) -> Any:
-        settings = load_settings(institution=institution, home=home, data=rest.get("data"), environ=os.environ)
-        return command(settings=settings, as_json=as_json, **rest)
-
-    return with_settings
-
-
-def say(line: str = "") -> None:
-    """A line for a person; stdout stays free for what a program reads."""
-    click.echo(line, err=True)
-
-
-def finish(result: dict[str, Any], as_json: bool, text: str, *, in_order: bool = True) -> NoReturn:
-    """Print the result for a program or for a person, and exit."""
-    if as_json:
-        if text:
-            say(text)
-        click.echo(json.dumps(result, ensure_ascii=False, default=str))
-    elif text:
-        click.echo(text)
-    sys.exit(0 if in_order else NOT_IN_ORDER)
+from credential_pipeline.settings import Settings, institution_directory
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -116,21 +83,6 @@ def check(institution: Path | None, home: Path | None, schema: bool, as_json: bo
         f"{found.id}: in order. {len(found.datasets)} datasets, {len(achievements)} achievements, "
         f"issuer {found.issuer_did}",
     )
-
-
-class Day(click.ParamType[date]):
-    """YYYY-MM-DD."""
-
-    name = "YYYY-MM-DD"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
-        """The day, or a usage error."""
-        if isinstance(value, date):
-            return value
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is not a day; write it as YYYY-MM-DD", param, ctx)
 
 
 @commands.command()
@@ -245,38 +197,47 @@ def _published_folder(institution: Path | None, home: Path) -> Path:
 
 
 @commands.command()
-@click.argument("name", metavar="ID")
+@click.argument("name", metavar="NAME")
 @common
 def explain(settings: Settings, as_json: bool, name: str) -> None:
-    """Tell where a credential comes from: plan line, rule, person, source rows, files, runs.
+    """Tell where something comes from and what became of it, with states, times and runs.
 
-    ID is a credential_id, a public id or the credential's URL.
+    NAME is a credential (credential_id, public id or URL), a person (person_id or SOURCE:KEY), a source row (FILE:ROW,
+    where 1 is the first row after the header, or a row hash), the batch of a day (YYYY-MM-DD), or a plan_id.
 
-    Example: credential-pipeline explain https://credentials.northfield.example/credentials/abc.json
+    Example: credential-pipeline explain lms/completions.csv:17
     """
     from credential_pipeline.embedded_session import embedded_session
-    from credential_pipeline.report.explain import as_text, explain_credential
+    from credential_pipeline.report.explain import as_text
+    from credential_pipeline.report.explain import explain as chain_of
     from credential_pipeline.runtime import open_runtime
 
     with embedded_session(settings), open_runtime(settings) as runtime:
-        chain = explain_credential(runtime.engine, name)
+        chain = chain_of(runtime.engine, name)
     finish(chain, as_json, "" if as_json else as_text(chain))
 
 
 @commands.command("reconcile")
 @click.option("--day", type=Day(), help="Only this day's scope [every day, and everything issued].")
+@click.option("--full", is_flag=True, help="Read every document and object [a sample of 1,000, and all status lists].")
 @common
-def reconcile_command(settings: Settings, as_json: bool, day: date | None) -> None:
+def reconcile_command(settings: Settings, as_json: bool, day: date | None, full: bool) -> None:
     """Check that everything adds up, from landed rows to published objects; exit 1 when it does not.
 
     Example: credential-pipeline reconcile --day 2026-01-31
     """
     from credential_pipeline.embedded_session import embedded_session
-    from credential_pipeline.report.reconcile import reconcile
+    from credential_pipeline.report.reconcile import SAMPLE, reconcile
     from credential_pipeline.runtime import open_runtime
 
     with embedded_session(settings), open_runtime(settings) as runtime:
-        found = reconcile(runtime.engine, day, read_object=runtime.store.get)
+        found = reconcile(
+            runtime.engine,
+            day,
+            read_object=runtime.store.get,
+            list_objects=runtime.store.list,
+            sample=None if full else SAMPLE,
+        )
     text = "\n".join(map(str, found.differences)) or "everything adds up"
     finish(asdict(found), as_json, text, in_order=found.balanced)
 
@@ -297,6 +258,11 @@ def database_url_command(settings: Settings, as_json: bool, stop: bool) -> None:
         finish({"stopped": True}, as_json, "stopped")
     url = prepare_database(settings)
     finish({"database_url": url}, as_json, "" if as_json else url)
+
+
+for room in (plans, holds, changes, campaigns, records):
+    for command in room.COMMANDS:
+        commands.add_command(command)
 
 
 def main() -> NoReturn:

@@ -28,7 +28,8 @@ from pyld import jsonld
 from credential_pipeline.credential.canonical import jcs, rdfc
 from credential_pipeline.credential.contexts import document_loader
 from credential_pipeline.credential.keys import Ed25519FileSigner
-from credential_pipeline.credential.proof import sign
+from credential_pipeline.credential.many import signer_of_many
+from credential_pipeline.credential.proof import RDFC, sign
 from credential_pipeline.credential.verify import Verifier
 from credential_pipeline.institution.load import load_institution
 from credential_pipeline.serve.world import SiteFolder
@@ -130,9 +131,12 @@ def measure_signing(site: Path, count: int) -> dict[str, float]:
     def at_least(data: bytes) -> None:
         """What no implementation can leave out: hash the document and sign, once for each proof."""
         for _ in range(2):
-            key.sign(hashlib.sha256(data).digest() * 2)
+            signer.sign(hashlib.sha256(data).digest() * 2)
 
+    both, first = signer_of_many(signer, AS_OF), signer_of_many(signer, AS_OF, (RDFC,))
     return {
+        "compiled": seconds_each(both.serialized, documents),
+        "compiled_rdfc": seconds_each(first.serialized, documents),
         "sign": seconds_each(lambda document: sign(document, signer, AS_OF), documents),
         "pyld": seconds_each(lambda document: jsonld.normalize(document, options), documents),
         "rdfc": seconds_each(rdfc, documents),
@@ -163,6 +167,8 @@ def results(run: Run, each: dict[str, float], measured: int) -> dict[str, Any]:
             "microseconds": {name: round(seconds * 1e6, 1) for name, seconds in each.items()},
             "per_second": {name: round(1 / seconds) for name, seconds in each.items()},
             "ratios": {
+                "compiled_to_limit": round(each["compiled"] / each["limit"], 2),
+                "pyld_canonicalization_to_compiled_rdfc": round(each["pyld"] / each["compiled_rdfc"], 1),
                 "dual_sign_to_pyld_canonicalization": round(each["sign"] / each["pyld"], 2),
                 "dual_sign_to_canonicalization": round(each["sign"] / each["rdfc"], 2),
                 "dual_sign_to_limit": round(each["sign"] / each["limit"], 1),
@@ -191,7 +197,9 @@ def table(found: dict[str, Any]) -> str:
         "limit": "2 x (SHA-256 + Ed25519), the limit",
         "rdfc": "RDF canonicalization alone, contexts kept",
         "pyld": "RDF canonicalization by pyld as it comes",
-        "sign": "both proofs of a credential",
+        "sign": "both proofs by the reference path",
+        "compiled": "both proofs compiled, to final bytes",
+        "compiled_rdfc": "the rdfc proof compiled, to final bytes",
         "verify": "verify: both proofs, key, status, state",
     }
     lines = ["", f"One core, {signing['credentials_measured']} credentials", ""]
@@ -204,9 +212,9 @@ def table(found: dict[str, Any]) -> str:
     ratios = signing["ratios"]
     lines += [
         "",
-        f"Both proofs cost {ratios['dual_sign_to_canonicalization']:.2f} times the canonicalization alone, and",
+        f"Compiled, both proofs cost {ratios['compiled_to_limit']:.2f} times the limit; the rdfc proof is made",
+        f"{ratios['pyld_canonicalization_to_compiled_rdfc']:.1f} times while pyld canonicalizes once.",
     ]
-    lines += [f"{ratios['dual_sign_to_pyld_canonicalization']:.2f} times what pyld takes for it as it comes."]
     lines += ["", f"A whole run: {run['rows']:,} rows, {run['evidence']:,} of evidence, {run['issued']:,} issued", ""]
     lines += [f"{'':<{WIDTH}}{'seconds':>12}{'rows/s':>12}{'cred./s':>10}"]
     for stage, of in run["stages"].items():

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from credential_pipeline.cli import main
@@ -94,3 +95,15 @@ def call(*arguments: str, **environ: str) -> Told:
         finally:
             logging.captureWarnings(False)
     return checked(Told(code, out.getvalue(), err.getvalue()), arguments)
+
+
+def leaves(group: click.Group, above: str = "") -> dict[str, click.Command]:
+    """Every command that does something by its words: `plan`, `plan list`, ..."""
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        words = f"{above} {name}".strip()
+        if not isinstance(command, click.Group) or command.invoke_without_command:
+            found[words] = command
+        if isinstance(command, click.Group):
+            found |= leaves(command, words)
+    return found

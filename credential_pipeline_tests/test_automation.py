@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
 from dagster import (
+    AssetKey,
     DagsterEvent,
     DagsterEventType,
     DagsterInstance,
@@ -30,6 +32,7 @@ from credential_pipeline.automation import (
     PUBLICATION,
     SETTLED_SECONDS,
     FileStamp,
+    decide_approved,
     decide_files,
     jobs,
     observe_files,
@@ -38,9 +41,14 @@ from credential_pipeline.automation import (
 from credential_pipeline.definitions import build_definitions
 from credential_pipeline.institution import Institution
 from credential_pipeline.institution.load import load_institution
+from credential_pipeline.issue.approve import approve
+from credential_pipeline.issue.waiting import WaitingPlan
 from credential_pipeline.partitions import SHARDS, days, renewal_windows
+from credential_pipeline.runtime import open_runtime
 from credential_pipeline.settings import load_settings
 from credential_pipeline_tests.e2e.college import write_college
+from credential_pipeline_tests.issue.desk import AS_OF, Desk, institution, passed
+from credential_pipeline_tests.issue.signers import RITA
 
 NOON = datetime(2026, 3, 2, 17, tzinfo=UTC)
 """Noon of the college, in New York."""
@@ -186,6 +194,59 @@ def test_new_files_arrive_on_the_institutions_own_day(
         assert request.partition_key == day
 
 
+READY = WaitingPlan(UUID(int=1), "issue", "day:2026-03-02", "pipeline", 3, None, NOON)
+
+
+def test_a_plan_is_asked_for_once_a_signature() -> None:
+    unsigned = replace(READY, plan_id=UUID(int=2), waits_for="nobody has approved it", approved_at=None)
+    other = replace(READY, plan_id=UUID(int=3))
+    first = decide_approved([unsigned, READY])
+    assert len(first) == 1
+    assert first == decide_approved([READY]), "looked at again, also after its run has failed"
+    assert set(decide_approved([READY, other])) > set(first), "another plan is asked for besides"
+    assert decide_approved([replace(READY, waits_for="the approval by rita expired")]) == ()
+    assert decide_approved([replace(READY, approved_at=NOON + timedelta(hours=1))]) != first, "signed again"
+
+
+def test_an_approved_plan_asks_for_the_credentials_of_today(
+    database_url: str, tmp_path: Path, instance: DagsterInstance
+) -> None:
+    """A real plan, approved by a real signature, looked at by the sensor through the runtime it gets in the daemon."""
+    school = institution(people=[RITA.listed])
+    settings = replace(
+        load_settings(home=tmp_path / "home", environ={"CREDENTIAL_PIPELINE_DATABASE_URL": database_url}),
+        institution=school,
+    )
+    definitions = build_definitions(settings)
+    resource = definitions.get_repository_def().get_top_level_resources()["runtime"]
+    sensor = next(s for s in sensors(school, tmp_path, jobs(), clock=lambda: NOON) if s.name == "approved_plans")
+    with open_runtime(settings, as_of=AS_OF) as runtime:
+        desk = Desk(runtime.engine, school, runtime.secrets)
+
+        def tick() -> tuple[list[RunRequest], str | None]:
+            with build_sensor_context(
+                instance, definitions=definitions, sensor_name="approved_plans", resources={"runtime": resource}
+            ) as context:
+                found = sensor.evaluate_tick(context)
+            return list(found.run_requests or []), found.skip_message
+
+        desk.offer([passed("UA", "diploma"), passed("UB")])
+        plan = desk.plan()
+        assert plan.waiting is not None
+        waiting, _ = plan.waiting
+        assert tick() == ([], "no plan is approved by signature and not applied")
+        digest = desk.value("select hash from ledger.plan where plan_id = :plan", plan=waiting)
+        approve(runtime.engine, school, waiting, "rita", RITA.sign_plan(digest), NOON, "run")
+        [request], _ = tick()
+        assert request.partition_key == "2026-03-02"
+        assert list(request.asset_selection or ()) == [AssetKey("credentials")]
+        assert str(waiting) in (request.run_key or "")
+        assert tick()[0] == [request]
+        assert [job.name for job in sensor.jobs] == [DAILY_BATCH]
+        desk.apply(waiting, now=NOON)
+        assert tick()[0] == []
+
+
 @pytest.fixture(scope="module")
 def samples() -> dict[str, Definitions]:
     """Definitions of the sample university in several zones; history begins in 2024 in all of them."""
@@ -246,25 +307,28 @@ def test_days_begin_where_the_institutions_history_does(college: Institution) ->
 
 
 @pytest.mark.parametrize(
-    ("today", "month"),
+    ("today", "months"),
     [
-        (date(2026, 10, 1), "2026-12"),
-        (date(2026, 11, 1), "2027-01"),
-        (date(2026, 12, 1), "2027-02"),
-        (date(2027, 1, 1), "2027-03"),
+        (date(2026, 10, 1), ("2026-10", "2026-11", "2026-12")),
+        (date(2026, 11, 1), ("2026-11", "2026-12", "2027-01")),
+        (date(2027, 1, 1), ("2027-01", "2027-02", "2027-03")),
     ],
 )
-def test_renewal_planning_asks_for_the_month_after_next_in_every_shard(
-    samples: dict[str, Definitions], northfield: Institution, instance: DagsterInstance, today: date, month: str
+def test_renewal_planning_asks_for_three_months_in_every_shard(
+    samples: dict[str, Definitions],
+    northfield: Institution,
+    instance: DagsterInstance,
+    today: date,
+    months: tuple[str, ...],
 ) -> None:
     definitions = samples[northfield.time_zone]
     at = datetime.combine(today, datetime.min.time(), northfield.zone) + timedelta(hours=4)
     tick = definitions.resolve_schedule_def("monthly_renewal_planning").evaluate_tick(
         build_schedule_context(instance, at, repository_def=definitions.get_repository_def())
     )
-    wanted = [MultiPartitionKey({"month": month, "shard": shard}) for shard in SHARDS]
+    wanted = [MultiPartitionKey({"month": month, "shard": shard}) for month in months for shard in SHARDS]
     assert [request.partition_key for request in tick.run_requests or []] == wanted
-    assert len({request.run_key for request in tick.run_requests or []}) == len(SHARDS)
+    assert len({request.run_key for request in tick.run_requests or []}) == len(wanted)
     assert set(wanted) <= set(renewal_windows(northfield).get_partition_keys(current_time=at))
 
 

@@ -42,6 +42,7 @@ BLOCKING = {
 
 ASSETS = (
     "awards", "credentials", "expiring_credentials", "persons", "plans", "publications", "reconciliation",
+    "renewal_plans", "renewed_credentials",
     "achievements_overview", "expiring", "holds_waiting", "issuance_by_day", "issuance_success", "quarantine_reasons",
     "reconciliation_by_day", "stg_landed__row_outcome", "stg_ledger__award", "stg_ledger__award_standing",
     "stg_ledger__credential", "stg_ledger__decision", "stg_ledger__evidence_dataset", "stg_ledger__hold",
@@ -190,8 +191,12 @@ def test_the_checks_are_those_that_were_decided_on(graph: AssetGraph, sample: st
     of_rows |= {f"accepted_{dataset}": {"within_reject_limit"} for dataset in DATASETS[sample]}
     assert {asset: found for asset, found in names.items() if asset in of_rows} == of_rows
     assert names["reconciliation"] == {"adds_up"}
+    assert names["plans"] == {"approvals"}
+    assert not graph.get_check_spec(AssetCheckKey(AssetKey("plans"), "approvals")).blocking
     models = {node.key.to_user_string() for node in graph.asset_nodes if "sql" in node.kinds} - {"reconciliation"}
-    assert {asset for asset in names if asset not in {*of_rows, "reconciliation"}} == models, "a model without a test"
+    assert {asset for asset in names if asset not in {*of_rows, "reconciliation", "plans"}} == models, (
+        "a model without a test"
+    )
 
 
 def test_one_step_at_a_time_issues_identifies_and_publishes(graph: AssetGraph) -> None:
@@ -201,7 +206,7 @@ def test_one_step_at_a_time_issues_identifies_and_publishes(graph: AssetGraph) -
             pools.setdefault(pool, set()).add(node.key.to_user_string())
     assert pools == {
         "identity": {"persons"},
-        "issuing": {"awards", "plans", "credentials"},
+        "issuing": {"awards", "plans", "credentials", "renewal_plans", "renewed_credentials"},
         "publishing": {"publications"},
     }
 
@@ -230,10 +235,15 @@ def test_schedules_run_in_the_institutions_zone(definitions: Definitions, sample
     assert {s.execution_timezone for s in schedules} == {zone}
 
 
-def test_only_publication_starts_by_itself(definitions: Definitions) -> None:
+def test_only_what_a_person_or_a_batch_asked_for_starts_by_itself(definitions: Definitions) -> None:
     sensors = definitions.get_repository_def().sensor_defs
     running = {s.name: s.default_status == DefaultSensorStatus.RUNNING for s in sensors}
-    assert running == {"new_files": False, "publish_after_batch": True, "publish_after_failed_batch": True}
+    assert running == {
+        "new_files": False,
+        "approved_plans": True,
+        "publish_after_batch": True,
+        "publish_after_failed_batch": True,
+    }
     assert {s.default_status.value for s in definitions.get_repository_def().schedule_defs} == {"STOPPED"}
 
 

@@ -312,6 +312,7 @@ def test_the_checks_of_every_dataset_are_read_back(session: Session) -> None:
     assert session.batch.checks == {
         **{(f"landed_lms__{dataset}", "batch_is_whole"): True for dataset in datasets},
         **{(f"accepted_lms__{dataset}", "within_reject_limit"): True for dataset in datasets},
+        ("plans", "approvals"): True,
     }
 
 

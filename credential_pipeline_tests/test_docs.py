@@ -28,10 +28,13 @@ from credential_pipeline.institution.checks import AnyCheck, Check, Gate
 from credential_pipeline.institution.documents import read_document
 from credential_pipeline.institution.load import load_institution
 from credential_pipeline.institution.sources import Dataset, Derivation, Source
+from credential_pipeline.issue.lines import APPROVAL_REQUIRED, NOT_FOR_RELEASE
 from credential_pipeline.publish.headers import TABLE
+from credential_pipeline.renew.requirements import NOT_MET
 from credential_pipeline.report.models import load_project
 from credential_pipeline.settings import PREFIX, VARIABLES, load_settings
 from credential_pipeline.store.tables import SCHEMAS, metadata
+from credential_pipeline_tests.terminal import leaves
 
 REPOSITORY = Path(__file__).parents[1]
 TESTS = Path(__file__).parent
@@ -49,8 +52,11 @@ def operating() -> str:
 
 
 def table_row(document: str, first: str) -> str:
-    """The row of a Markdown table whose first cell is or begins with `first`."""
-    found = [line for line in document.splitlines() if line.startswith((f"| `{first}`", f"| `{first} "))]
+    """The row of a Markdown table whose first cell is `first`, alone or with its arguments; a small letter is another
+    word of a command (`plan list` is not a row of `plan`).
+    """
+    form = re.compile(rf"\| `{re.escape(first)}(`| [^a-z])")
+    found = [line for line in document.splitlines() if form.match(line)]
     assert len(found) == 1, f"{first}: {len(found)} rows of a table begin with it"
     return found[0]
 
@@ -87,11 +93,11 @@ def check_kinds() -> tuple[type[Check], ...]:
 COMMON = {"--institution", "--home", "--json", "--help"}
 
 
-@pytest.mark.parametrize("name", sorted(commands.commands))
+@pytest.mark.parametrize("name", sorted(leaves(commands)))
 def test_every_command_and_option_is_told(name: str) -> None:
     told = section(operating(), "Commands")
     row = table_row(told, name)
-    for parameter in commands.commands[name].params:
+    for parameter in leaves(commands)[name].params:
         if isinstance(parameter, click.Option):
             for option in {*parameter.opts, *parameter.secondary_opts} - COMMON:
                 assert f"`{option}" in row, f"{name} {option}"
@@ -172,16 +178,24 @@ def test_every_breach_code_has_its_remedy() -> None:
 
 
 def test_every_reason_to_hold_is_told() -> None:
-    """Reasons are the keys of `waits` in issue/lines.py, and two that other modules of the room write."""
-    tree = ast.parse(read(REPOSITORY / "credential_pipeline" / "issue" / "lines.py"))
-    (waits,) = [
-        node.value
-        for node in ast.walk(tree)
+    """Reasons are the keys of `waits` in three modules, and four that are written apart."""
+    waits = {
+        module: node.value
+        for module in ("issue/lines.py", "issue/reissue.py", "renew/plan.py")
+        for node in ast.walk(ast.parse(read(REPOSITORY / "credential_pipeline" / module)))
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict) and ast.unparse(node.targets[0]) == "waits"
-    ]
-    reasons = {ast.literal_eval(key) for key in waits.keys if key is not None}
+    }
+    assert len(waits) == 3
+    reasons = {
+        APPROVAL_REQUIRED if isinstance(key, ast.Name) else ast.literal_eval(key)
+        for found in waits.values()
+        for key in found.keys
+        if key is not None
+    }
+    apart = {"stale", "revoke_duplicate_after_merge", NOT_MET, "achievement_not_in_catalogue"}
+    assert {*reasons, *apart} >= NOT_FOR_RELEASE.keys()
     told = section(operating(), "Skipped and held")
-    assert set(re.findall(r"^\| `(\w+)` \|", told, re.MULTILINE)) == reasons | {"stale", "revoke_duplicate_after_merge"}
+    assert set(re.findall(r"^\| `(\w+)` \|", told, re.MULTILINE)) == reasons | apart
 
 
 def test_every_asset_of_the_sample_is_told(tmp_path: Path) -> None:
@@ -236,7 +250,7 @@ def test_every_published_path_is_told() -> None:
 
 @pytest.mark.parametrize(("name", "field"), Policies.model_fields.items())
 def test_every_policy_is_told_with_its_default(name: str, field: FieldInfo) -> None:
-    _, _, default, *_ = table_row(section(operating(), "Publishing"), name).split("|")
+    _, _, default, *_ = table_row(section(operating(), "Policies"), name).split("|")
     assert default.strip().strip("`") == str(field.default)
 
 

@@ -55,7 +55,14 @@ def _landed(institution: Institution, dataset: DatasetOfSource) -> AssetsDefinit
         runtime: Runtime = context.resources.runtime
         with dagster_errors():
             results = {
-                key: extract_dataset(runtime.engine, dataset, runtime.data, date.fromisoformat(key), context.run.run_id)
+                key: extract_dataset(
+                    runtime.engine,
+                    dataset,
+                    runtime.data,
+                    date.fromisoformat(key),
+                    context.run.run_id,
+                    lambda: runtime.secrets,
+                )
                 for key in context.partition_keys
             }
         return _materialized(results)

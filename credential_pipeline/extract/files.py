@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, text
 
+from credential_pipeline.credential.identifiers import source_key
 from credential_pipeline.errors import Terminal
 from credential_pipeline.extract.breaches import Breach, record_breaches
-from credential_pipeline.extract.delimited import FILE_CODES, FileBreachError, digest, read_rows
+from credential_pipeline.extract.delimited import FILE_CODES, FileBreachError, OfferedRow, digest, read_rows
 from credential_pipeline.institution.sources import DatasetOfSource
 from credential_pipeline.store.postgres import copy_rows, transaction_lock
+from credential_pipeline.store.secrets import SecretsDirectory
+from credential_pipeline.store.tombstones import Tombstones, read_tombstones
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +50,19 @@ def offered_files(dataset: DatasetOfSource, data: Path, day: date) -> list[Path]
     return sorted(path for path in data.glob(pattern) if path.is_file())
 
 
-def extract_dataset(engine: Engine, dataset: DatasetOfSource, data: Path, day: date, run_id: str) -> ExtractResult:
+Secrets = Callable[[], SecretsDirectory]
+"""Opens the secrets directory, which landing needs once persons were erased: their rows land empty."""
+
+
+def extract_dataset(
+    engine: Engine, dataset: DatasetOfSource, data: Path, day: date, run_id: str, secrets: Secrets | None = None
+) -> ExtractResult:
     """Land what a dataset's files offer on `day`; each file is one transaction, and a known file costs one look-up.
 
     A file that cannot be read as this dataset is set aside with a breach; the others go on.
+
+    Raises:
+        Terminal: there is no data directory; or persons were erased, and their rows cannot be known without `secrets`.
     """
     paths = offered_files(dataset, data, day)
     breaches: list[Breach] = []
@@ -59,7 +72,7 @@ def extract_dataset(engine: Engine, dataset: DatasetOfSource, data: Path, day: d
         name = path.relative_to(data).as_posix()
         try:
             with engine.begin() as connection:
-                file_id, added = _land(connection, dataset, path, name, day, run_id)
+                file_id, added = _land(connection, dataset, path, name, day, run_id, secrets)
         except FileBreachError as error:
             breaches.append(error.breach)
             log.warning("%s: set aside: %s", dataset.name, error.breach.code)
@@ -85,7 +98,13 @@ def extract_dataset(engine: Engine, dataset: DatasetOfSource, data: Path, day: d
 
 
 def _land(
-    connection: Connection, dataset: DatasetOfSource, path: Path, name: str, day: date, run_id: str
+    connection: Connection,
+    dataset: DatasetOfSource,
+    path: Path,
+    name: str,
+    day: date,
+    run_id: str,
+    secrets: Secrets | None,
 ) -> tuple[int, int]:
     hashed, size = digest(path)
     # Two runs that land the same dataset at once wait for each other; others do not.
@@ -96,6 +115,10 @@ def _land(
     )
     if known is not None:
         return int(known), 0
+    rows: Iterable[OfferedRow] = read_rows(path, name, dataset.name, dataset.dataset)
+    # Read below the lock: an erasure takes it too, and none can fall between this and the rows.
+    if (tombstones := read_tombstones(connection, secrets)) is not None:
+        rows = _emptied(rows, dataset, tombstones)
     connection.execute(
         text(
             "create temporary table offered"
@@ -113,7 +136,7 @@ def _land(
                 json.dumps(row.cells, ensure_ascii=False),
                 json.dumps(row.problems) if row.problems else None,
             )
-            for row in read_rows(path, name, dataset.name, dataset.dataset)
+            for row in rows
         ),
     )
     file_id = connection.scalar(
@@ -154,6 +177,16 @@ def _land(
     )
     log.info("%s: %s: %d rows, %d new", dataset.name, name, count, added)
     return int(file_id or 0), added
+
+
+def _emptied(rows: Iterable[OfferedRow], dataset: DatasetOfSource, tombstones: Tombstones) -> Iterator[OfferedRow]:
+    """The rows, those of erased persons without their cells and with a hash that cannot be guessed back."""
+    source, field = dataset.person
+    column = None if dataset.dataset.role == "reference" else dataset.dataset.columns.get(field)
+    for row in rows:
+        key = source_key(source, row.cells.get(column, "").strip()) if column else None
+        blinded = tombstones.blind(key, row.row_hash)
+        yield row if blinded is None else replace(row, row_hash=blinded, cells={}, problems=("erased",))
 
 
 def _set_batch(connection: Connection, dataset: str, day: date, file_ids: list[int], run_id: str) -> None:

@@ -39,6 +39,7 @@ WHOLE_ROW = {
     "duplicate_row": "remove one of the two equal rows; the first one stays",
     "ragged_row": "give the row as many cells as the header has; look for a missing or unquoted delimiter",
     "control_characters": "remove the NUL characters from the row",
+    "erased": "nothing: it was the row of an erased person; take that person out of the source",
 }
 """Remedies of the codes that blame no field."""
 
@@ -114,7 +115,9 @@ def _reading_problems(chunk: Chunk) -> tuple[list[Reason], list[int]]:
     reasons: list[Reason] = []
     sound: list[int] = []
     for position, (row_id, copy, problems) in enumerate(zip(chunk.row_ids, chunk.copies, chunk.problems, strict=True)):
-        if copy:  # whatever else is wrong with it is said of the first
+        if "erased" in problems:
+            reasons.append(_whole_row(row_id, "erased"))
+        elif copy:  # whatever else is wrong with it is said of the first
             reasons.append(_whole_row(row_id, "duplicate_row"))
         elif "ragged_row" in problems:  # no telling which cell belongs to which column
             reasons.append(_whole_row(row_id, "ragged_row"))

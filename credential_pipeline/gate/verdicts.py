@@ -101,15 +101,17 @@ def staged_fields(connection: Connection, fields: Sequence[str]) -> tuple[list[i
 
 
 def rejected(connection: Connection) -> tuple[int, dict[str, int]]:
-    """How many rows are bad, and rows by code, most frequent first. A repeated row is not a bad one."""
+    """How many rows are bad, and rows by code, most frequent first. Repeated and erased rows are not bad ones."""
     counts = connection.execute(
         text(
-            "select code, count(distinct row_id) from gate_found where code <> 'duplicate_row'"
+            "select code, count(distinct row_id) from gate_found where code not in ('duplicate_row', 'erased')"
             " group by code order by 2 desc, 1"
         )
     )
     by_code = {str(code): int(count) for code, count in counts}
-    total = connection.scalar(text("select count(distinct row_id) from gate_found where code <> 'duplicate_row'"))
+    total = connection.scalar(
+        text("select count(distinct row_id) from gate_found where code not in ('duplicate_row', 'erased')")
+    )
     return int(total or 0), by_code
 
 

@@ -6,6 +6,8 @@ environment (settings.py), secrets (never in the directory), and acting on any o
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Iterator
 from datetime import date
@@ -57,6 +59,27 @@ class Policies(Model):
     status_ttl_minutes: int = Field(default=60, gt=0)
     status_valid_days: int = Field(default=7, gt=0)
     state_valid_days: int = Field(default=30, gt=0)
+    renewal_approval: Literal["achievement", "window"] = "achievement"
+    campaign_approval: Literal["four_eyes", "actor"] = "four_eyes"
+    direct_change_limit: int = Field(default=100, ge=0)
+    approval_valid_hours: int = Field(default=72, gt=0)
+    preparation: Literal["optional", "required"] = "optional"
+    hold_first_use: bool = False
+    hold_contradicting_rows: bool = False
+    hold_awards_above: int | None = Field(default=None, gt=0)
+    hold_score_beyond: float | None = Field(default=None, gt=0)
+    hold_volume_above: float | None = Field(default=None, gt=0)
+
+
+ED25519_WIRE = b"\0\0\0\x0bssh-ed25519\0\0\0\x20"
+"""How an Ed25519 public key begins on the wire (RFC 8709, 4)."""
+
+
+def _wire(line: str) -> bytes:
+    try:
+        return base64.b64decode(line.split()[1], validate=True)
+    except (binascii.Error, IndexError):
+        return b""
 
 
 class Person(Model):
@@ -72,6 +95,13 @@ class Person(Model):
             description="the public key (id_ed25519.pub) in one line: ssh-ed25519 AAAA... COMMENT",
         ),
     ]
+
+    @field_validator("ssh_public_key")
+    @classmethod
+    def _is_a_key(cls, value: str) -> str:
+        if len(_wire(value)) != len(ED25519_WIRE) + 32 or not _wire(value).startswith(ED25519_WIRE):
+            raise ValueError("is no Ed25519 public key; copy the one line of the .pub file whole")
+        return value
 
 
 class Mail(Model):
@@ -138,6 +168,11 @@ class InstitutionFile(Model):
                 remedy = suggest(identifier.source, known, otherwise="write one of")
                 yield Misfit(("recipient", "identifiers", i, "from"), what, remedy)
         yield from repeated([person.id for person in self.people], ("people",), "person")
+        keys = [_wire(person.ssh_public_key) for person in self.people]
+        for i, key in enumerate(keys):
+            if key in keys[:i]:
+                what = f"the key of {self.people[keys.index(key)].id}: whoever has it could sign as two people"
+                yield Misfit(("people", i, "ssh_public_key"), what, "give everybody a key of their own")
 
     @property
     def issuer_did(self) -> str:

@@ -11,9 +11,18 @@ from credential_pipeline.institution.catalogue import Period
 
 def add_period(day: date, period: Period) -> date:
     """The day one period later; where the month is shorter, its last day (29 February + 1 year = 28 February)."""
+    return _moved(day, period, 1)
+
+
+def subtract_period(day: date, period: Period) -> date:
+    """The day one period earlier; where the month is shorter, its last day (31 March - 1 month = 28 February)."""
+    return _moved(day, period, -1)
+
+
+def _moved(day: date, period: Period, sign: int) -> date:
     if period.days:
-        return day + timedelta(days=period.days)
-    months = (period.years or 0) * 12 + (period.months or 0)
+        return day + timedelta(days=sign * period.days)
+    months = sign * ((period.years or 0) * 12 + (period.months or 0))
     year, month0 = divmod(day.year * 12 + day.month - 1 + months, 12)
     last = calendar.monthrange(year, month0 + 1)[1]
     return date(year, month0 + 1, min(day.day, last))

@@ -6,24 +6,30 @@ import hashlib
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from credential_pipeline.institution.base import FieldName, HttpsUrl, Misfit, Model, Slug, Text, refuse
+
+
+def _one_value_or_many(value: object) -> object:
+    if isinstance(value, dict):
+        return {k: (v,) if isinstance(v, str) else v for k, v in value.items()}
+    return value
+
+
+Where = Annotated[
+    dict[FieldName, tuple[Text, ...]],
+    BeforeValidator(_one_value_or_many, json_schema_input_type=dict[FieldName, Text | tuple[Text, ...]]),
+]
+"""Fields and the values they may have; one value may stand without a list."""
 
 
 class Rule(Model):
     """Accepted rows of `dataset` (SOURCE.DATASET) whose fields have these values earn the achievement."""
 
     dataset: Text
-    where: dict[FieldName, tuple[Text, ...]] = Field(min_length=1)
+    where: Where = Field(min_length=1)
     awarded_on: FieldName
-
-    @field_validator("where", mode="before", json_schema_input_type=dict[FieldName, Text | tuple[Text, ...]])
-    @classmethod
-    def _one_value_or_many(cls, value: object) -> object:
-        if isinstance(value, dict):
-            return {k: (v,) if isinstance(v, str) else v for k, v in value.items()}
-        return value
 
 
 class Alignment(Model):
@@ -80,10 +86,63 @@ class Period(Model):
         return self
 
 
+class Credits(Model):
+    """Credits of the person's other current credentials; of those awarded `within` a period, counted back from the end
+    of the credential that is renewed.
+    """
+
+    at_least: Annotated[Decimal, Field(gt=0, decimal_places=3)]
+    within: Period | None = None
+
+
+class Requirement(Model):
+    """What must hold for a renewal: an accepted row of the person, or `credits`.
+
+    With `within`, the row's `dated_on` lies no further back than that from the end of the credential that is renewed.
+    """
+
+    dataset: Text | None = None
+    where: Where = Field(default_factory=dict)
+    dated_on: FieldName | None = None
+    within: Period | None = None
+    credits: Credits | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Requirement:
+        if (self.dataset is None) == (self.credits is None):
+            raise ValueError("must name a dataset or credits; give one of the two")
+        if self.credits is not None and (self.where or self.dated_on or self.within):
+            raise ValueError("credits are counted, not looked up; move `within` below `credits`, take the rest out")
+        if self.dataset is not None and not self.where:
+            raise ValueError("asks nothing of the rows; add `where: {FIELD: VALUE}`")
+        if (self.within is None) != (self.dated_on is None):
+            raise ValueError("`within` and `dated_on` belong together; give both or neither")
+        return self
+
+    @property
+    def label(self) -> str:
+        """What is required, in the words of the catalogue: `hr.employees status=active`, `credits at_least=10`."""
+        if self.credits is not None:
+            return f"credits at_least={self.credits.at_least.normalize():f}"
+        return " ".join([str(self.dataset), *(f"{field}={'|'.join(v)}" for field, v in self.where.items())])
+
+
 class Renewal(Model):
-    """How a credential with `validity` is renewed: it is due `opens_days_before` it ends."""
+    """How a credential with `validity` is renewed.
+
+    A credential ends in a window, the month of its last valid day. The window opens `opens_days_before` that month
+    begins, for all of it at once, and a credential can be renewed up to `grace_days` after its end. The renewed one
+    ends a `period` after the one before, however early or late it was renewed.
+    """
 
     opens_days_before: int = Field(default=60, ge=0)
+    grace_days: int = Field(default=0, ge=0)
+    period: Period | None = Field(default=None, description="how long each renewal holds [the validity]")
+    requires: tuple[Requirement, ...] = ()
+
+
+LONGEST_MONTH = 31
+"""Days; a credential is renewed once in a window, which is a month."""
 
 
 class Achievement(Model):
@@ -120,6 +179,9 @@ class Achievement(Model):
         if self.renewal and not self.validity:
             what = "renewal without validity: a credential that never ends cannot be renewed"
             misfits.append(Misfit(("renewal",), what, "add `validity`, or take `renewal` out"))
+        if (period := self.renewal_period) and period.days and period.days < LONGEST_MONTH:
+            what = f"a renewal of less than {LONGEST_MONTH} days could end in the month it renews"
+            misfits.append(Misfit(("renewal",), what, "give a longer `period`, or take `renewal` out"))
         ids = [result.id for result in self.results]
         for position, result in enumerate(self.results):
             if result.id in ids[:position]:
@@ -127,6 +189,16 @@ class Achievement(Model):
                 misfits.append(Misfit(("results", position, "id"), what, "give one of them another id"))
         refuse(misfits)
         return self
+
+    @property
+    def renewal_period(self) -> Period | None:
+        """How long a renewal holds; None where there is none."""
+        return (self.renewal.period or self.validity) if self.renewal else None
+
+    @property
+    def version(self) -> str:
+        """SHA-256 (hex) of everything the catalogue says of it: a plan line is stale when this changed."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
 class Programme(Model):

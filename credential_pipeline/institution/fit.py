@@ -6,11 +6,11 @@ paths from the institution's root. Does not belong here: what one dataset or one
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from credential_pipeline.institution.base import Misfit, suggest
-from credential_pipeline.institution.catalogue import Achievement, Catalogue, Occurrence, Rule
+from credential_pipeline.institution.catalogue import Achievement, Catalogue, Occurrence, Requirement, Rule
 from credential_pipeline.institution.checks import Date, OneOf, Reference
 from credential_pipeline.institution.sources import CodeDate, Dataset, DatasetOfSource, Source, WeightedMean
 
@@ -52,7 +52,8 @@ def repeated(ids: Sequence[str], path: Path, kind: str) -> Iterator[Misfit]:
 
 def misfits_of_rules(sources: Sequence[Source], catalogue: Catalogue) -> Iterator[Misfit]:
     """Datasets, fields and values that cannot be there; fields that cannot serve as a day or an occurrence."""
-    evidence = {n: d.dataset for n, d in named_datasets(sources).items() if d.dataset.role == "evidence"}
+    of_persons = {n: d.dataset for n, d in named_datasets(sources).items() if d.dataset.role != "reference"}
+    evidence = {name: dataset for name, dataset in of_persons.items() if dataset.role == "evidence"}
     for i, programme in enumerate(catalogue.programmes):
         for j, achievement in enumerate(programme.achievements):
             path: Path = ("catalogue", "programmes", i, "achievements", j)
@@ -64,15 +65,56 @@ def misfits_of_rules(sources: Sequence[Source], catalogue: Catalogue) -> Iterato
                     yield Misfit((*path, "earned_by", k, "dataset"), what, remedy)
                 else:
                     yield from _misfits_of_rule(achievement, rule, dataset, path, k)
+            for k, required in enumerate(achievement.renewal.requires if achievement.renewal else ()):
+                at: Path = (*path, "renewal", "requires", k)
+                dataset = of_persons.get(required.dataset or "")
+                if dataset is not None:
+                    yield from _misfits_of_requirement(achievement, required, dataset, at)
+                elif required.dataset is not None:
+                    what = f"achievement {achievement.id}: {required.dataset} is not a dataset of people or evidence"
+                    remedy = suggest(required.dataset, of_persons, otherwise="such datasets are")
+                    yield Misfit((*at, "dataset"), what, remedy)
+
+
+def _misfits_of_requirement(
+    achievement: Achievement, required: Requirement, dataset: Dataset, path: Path
+) -> Iterator[Misfit]:
+    name = str(required.dataset)
+    used: dict[Path, str] = {(*path, "where", field): field for field in required.where}
+    if required.dated_on:
+        used[*path, "dated_on"] = required.dated_on
+    for at, field in used.items():
+        if field not in dataset.fields:
+            what = f"achievement {achievement.id}: {name} has no field {field}"
+            yield Misfit(at, what, suggest(field, dataset.fields, otherwise="it has"))
+    if required.dated_on in dataset.fields and required.dated_on not in _days(dataset):
+        what = f"achievement {achievement.id}: nothing checks that {name}.{required.dated_on} is a date"
+        remedy = f"add `{{check: date, field: {required.dated_on}}}` to the gate of {name}"
+        yield Misfit((*path, "dated_on"), what, remedy)
+    yield from _values_never_there(achievement, name, required.where, dataset, path)
+
+
+def _days(dataset: Dataset) -> set[str]:
+    """Fields that are a date wherever they are there."""
+    checked = {c.field for c in dataset.gate.checks if isinstance(c, Date)}
+    return checked | {step.field for step in dataset.derive if isinstance(step, CodeDate)}
+
+
+def _values_never_there(
+    achievement: Achievement, name: str, where: Mapping[str, Sequence[str]], dataset: Dataset, path: Path
+) -> Iterator[Misfit]:
+    sets = {c.field: c.values for c in dataset.gate.checks if isinstance(c, OneOf)}
+    for field, values in where.items():
+        for value in sorted(set(values) - set(sets.get(field, values))):
+            what = f"achievement {achievement.id}: the gate of {name} never lets {field} be {value}"
+            yield Misfit((*path, "where", field), what, suggest(value, sets[field], otherwise="it lets pass"))
 
 
 def _misfits_of_rule(
     achievement: Achievement, rule: Rule, dataset: Dataset, path: Path, position: int
 ) -> Iterator[Misfit]:
     where: Path = (*path, "earned_by", position)
-    days = {c.field for c in dataset.gate.checks if isinstance(c, Date)}
-    days |= {step.field for step in dataset.derive if isinstance(step, CodeDate)}
-    sets = {c.field: c.values for c in dataset.gate.checks if isinstance(c, OneOf)}
+    days = _days(dataset)
     used: dict[Path, str] = {(*where, "where", field): field for field in rule.where}
     used[*where, "awarded_on"] = rule.awarded_on
     used |= {(*path, "results", i, "field"): result.field for i, result in enumerate(achievement.results)}
@@ -90,10 +132,7 @@ def _misfits_of_rule(
         what = f"achievement {achievement.id}: nothing checks that {rule.dataset}.{rule.awarded_on} is a date"
         remedy = f"add `{{check: date, field: {rule.awarded_on}}}` to the gate of {rule.dataset}"
         yield Misfit((*where, "awarded_on"), what, remedy)
-    for field, values in rule.where.items():
-        for value in sorted(set(values) - set(sets.get(field, values))):
-            what = f"achievement {achievement.id}: the gate of {rule.dataset} never lets {field} be {value}"
-            yield Misfit((*where, "where", field), what, suggest(value, sets[field], otherwise="it lets pass"))
+    yield from _values_never_there(achievement, rule.dataset, rule.where, dataset, where)
 
 
 def _misfits_of_derivations(dataset: Dataset, path: Path, named: dict[str, DatasetOfSource]) -> Iterator[Misfit]:

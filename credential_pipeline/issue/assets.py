@@ -1,17 +1,30 @@
 """Assets of stage 4: `awards`, `plans`, `credentials`, one after the other, for the day's batch."""
 
+from collections.abc import Sequence
 from datetime import date
 
-from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
+from dagster import (
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetCheckSpec,
+    AssetExecutionContext,
+    AssetsDefinition,
+    MaterializeResult,
+    TableMetadataValue,
+    asset,
+)
 
 from credential_pipeline.institution import Institution
-from credential_pipeline.issue.apply import apply_plan
+from credential_pipeline.issue.apply import apply_approved
 from credential_pipeline.issue.earn import earn_batch
-from credential_pipeline.issue.plan import open_plans, plan_day
+from credential_pipeline.issue.plan import plan_day
+from credential_pipeline.issue.waiting import WaitingPlan, waiting_plans
 from credential_pipeline.partitions import days
 from credential_pipeline.runtime import Runtime
 from credential_pipeline.steps import OWNERS, columns, dagster_errors, small_table
 from credential_pipeline.store.tables import ledger
+
+APPROVALS = "approvals"
 
 
 def issue_assets(institution: Institution) -> list[AssetsDefinition]:
@@ -64,10 +77,18 @@ def _plans(institution: Institution) -> AssetsDefinition:
         kinds={"python", "postgres"},
         owners=OWNERS,
         pool="issuing",
-        description="A stored plan of create, hold and skip lines, with reasons; `auto` achievements are approved "
-        "by the catalogue's version.",
+        description="Stored plans of create, hold and skip lines, with reasons: one that the catalogue's version "
+        "approves, and one of `four_eyes` achievements, which waits for signatures.",
         metadata={"dagster/column_schema": columns(ledger.plan_line), "dagster/table_name": "ledger.plan_line"},
         required_resource_keys={"runtime"},
+        check_specs=[
+            AssetCheckSpec(
+                APPROVALS,
+                asset="plans",
+                blocking=False,
+                description="No plan waits for a signed approval; a warning, because nobody else is held up by it.",
+            )
+        ],
     )
     def plans(context: AssetExecutionContext) -> MaterializeResult:
         runtime: Runtime = context.resources.runtime
@@ -83,16 +104,37 @@ def _plans(institution: Institution) -> AssetsDefinition:
                 )
                 for key in context.partition_keys
             ]
+            waiting = waiting_plans(runtime.engine, institution, runtime.clock())
         return MaterializeResult(
             metadata={
                 "plans": ", ".join(str(r.plan_id) for r in results if r.plan_id) or "nothing to do",
                 "hashes": ", ".join(r.hash.hex() for r in results if r.hash),
                 "as_of": runtime.as_of.isoformat(),
-                **{action: sum(r.counts.get(action, 0) for r in results) for action in ("create", "hold", "skip")},
-            }
+                **{
+                    action: sum(r.counts.get(action, 0) for r in results)
+                    for action in ("create", "revoke", "hold", "skip")
+                },
+                "waiting": _waiting_table(waiting),
+            },
+            check_results=[
+                AssetCheckResult(
+                    check_name=APPROVALS,
+                    passed=not any(plan.waits_for for plan in waiting),
+                    severity=AssetCheckSeverity.WARN,
+                    metadata={"waiting": _waiting_table([plan for plan in waiting if plan.waits_for])},
+                )
+            ],
         )
 
     return plans
+
+
+def _waiting_table(waiting: Sequence[WaitingPlan]) -> TableMetadataValue:
+    """Four-eyes plans that are not finished; ids, counts and who signed, nothing of the persons they are about."""
+    return small_table(
+        ("plan", "kind", "scope", "lines", "waits_for"),
+        [(str(plan.plan_id), plan.kind, plan.scope, plan.lines, plan.waits_for or "nothing") for plan in waiting],
+    )
 
 
 def _credentials(institution: Institution) -> AssetsDefinition:
@@ -112,15 +154,23 @@ def _credentials(institution: Institution) -> AssetsDefinition:
     def credentials(context: AssetExecutionContext) -> MaterializeResult:
         runtime: Runtime = context.resources.runtime
         with dagster_errors():
-            results = [
-                apply_plan(runtime.engine, institution, runtime.secrets, runtime.signer, plan, context.run.run_id)
-                for plan in open_plans(runtime.engine)
-            ]
+            applied = apply_approved(
+                runtime.engine,
+                institution,
+                runtime.secrets,
+                runtime.signer,
+                context.run.run_id,
+                now=runtime.clock(),
+            )
+            waiting = waiting_plans(runtime.engine, institution, runtime.clock())
         return MaterializeResult(
             metadata={
-                "issued": sum(r.issued for r in results),
-                "stale": sum(r.stale for r in results),
-                "plans": len(results),
+                "issued": applied.issued,
+                "stale": applied.stale,
+                "changed": applied.moved,
+                "plans": len(applied.results),
+                "refused": small_table(("plan", "why"), [(str(plan), why) for plan, why in applied.refused.items()]),
+                "waiting": _waiting_table(waiting),
             }
         )
 

@@ -50,6 +50,7 @@ class CreateLine:
     facts: Mapping[str, Any]
     list_number: int
     status_index: int
+    prior_id: UUID | None = None
 
 
 class Composer:

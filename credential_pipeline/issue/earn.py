@@ -19,14 +19,12 @@ from credential_pipeline.institution import Institution
 from credential_pipeline.institution.catalogue import Achievement, Catalogue, Occurrence, Rule
 from credential_pipeline.issue.batch import pin_batch
 from credential_pipeline.issue.merges import settle_merges
+from credential_pipeline.issue.plans import ISSUING_LOCK
 from credential_pipeline.store.postgres import copy_rows, transaction_lock
 
 log = logging.getLogger(__name__)
 
 ROWS_AT_ONCE = 5000
-
-ISSUING_LOCK = "issuing"
-"""Held by whoever decides, plans or applies: one at a time in an institution."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,21 @@ from credential_pipeline.institution.catalogue import Achievement, ResultField
 
 CAUSE_ISSUE = "issue"
 
+APPROVAL_REQUIRED = "approval_required"
+"""The reason of achievements with `approval: four_eyes`: a signed approval lifts it, nothing else does."""
+
+NOT_FOR_RELEASE: Mapping[str, str] = {
+    APPROVAL_REQUIRED: "have the plan that makes it approved and applied",
+    "no_identifier": "complete the person at the source: a document without an identifier cannot be made",
+    "result_outside_limits": "correct the row at the source, or the limits in the catalogue",
+    "awarded_after_as_of": "a later run issues it by itself",
+    "validity_over": "it would have ended before it was issued: reject it",
+    "stale": "the next plan looks at it again by itself",
+    "suspended": "reinstate the credential first",
+}
+"""Reasons that no person can release, because no document could be made or somebody else has to decide; and what to
+do instead."""
+
 # Whose spelling of a name a credential shows: a register before a payroll before a learner's own account.
 SYSTEM_RANK = {"sis": 0, "hr": 1, "crm": 2, "lms": 3, "other": 4}
 
@@ -40,6 +55,7 @@ class Candidate:
     fields: Mapping[str, str]
     records: Sequence[Mapping[str, Any]]
     contested: bool
+    alarms: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -57,12 +73,20 @@ class Line:
     row_id: int | None = None
     facts: Mapping[str, Any] | None = None
     purpose: str | None = field(default=None)
+    prior_id: UUID | None = None
 
 
-def line_of(candidate: Candidate, achievement: Achievement, institution: Institution, as_of: datetime) -> Line:
-    """A create line, or a hold line with every reason to wait."""
+def line_of(
+    candidate: Candidate,
+    achievement: Achievement,
+    institution: Institution,
+    as_of: datetime,
+    lifted: Sequence[str] = (),
+) -> Line:
+    """A create line, or a hold line with every reason to wait but those that a person has `lifted`."""
     facts = _facts(candidate, achievement, institution)
-    reasons = _reasons_to_wait(candidate, achievement, institution, facts, as_of)
+    waits = _reasons_to_wait(candidate, achievement, institution, facts, as_of)
+    reasons = tuple(reason for reason in waits if reason not in lifted)
     return Line(
         action="hold" if reasons else "create",
         reasons=reasons or ("earned",),
@@ -70,6 +94,7 @@ def line_of(candidate: Candidate, achievement: Achievement, institution: Institu
             "row": candidate.row_hash.hex(),
             "fields": candidate.fields_hash.hex(),
             "records": sorted(record["fields_hash"] for record in candidate.records),
+            "achievement": achievement.version,
         },
         achievement=achievement.id,
         award_id=candidate.award_id,
@@ -83,15 +108,11 @@ def line_of(candidate: Candidate, achievement: Achievement, institution: Institu
 
 
 def _facts(candidate: Candidate, achievement: Achievement, institution: Institution) -> dict[str, Any]:
-    records = _by_rank(candidate.records, institution)
     facts: dict[str, Any] = {
         "awarded_on": candidate.awarded_on.isoformat(),
         "occurrence": candidate.occurrence,
-        "identifiers": _identifiers(records, institution),
+        **recipient_of(candidate.records, institution),
     }
-    name = next((n for r in records if (n := _name(r))), None)
-    if name and institution.recipient.name == "shown":
-        facts["name"] = name
     results = [
         {"id": result.id, "value": value}
         for result in achievement.results
@@ -102,6 +123,16 @@ def _facts(candidate: Candidate, achievement: Achievement, institution: Institut
     if achievement.validity:
         ends = add_period(candidate.awarded_on, achievement.validity)
         facts["valid_until"] = start_of_day(ends, institution.zone).isoformat()
+    return facts
+
+
+def recipient_of(records: Sequence[Mapping[str, Any]], institution: Institution) -> dict[str, Any]:
+    """The facts about whom a credential is for: identifiers, and the name where credentials show it."""
+    ranked = _by_rank(records, institution)
+    facts: dict[str, Any] = {"identifiers": _identifiers(ranked, institution)}
+    name = next((n for r in ranked if (n := _name(r))), None)
+    if name and institution.recipient.name == "shown":
+        facts["name"] = name
     return facts
 
 
@@ -138,22 +169,28 @@ def _reasons_to_wait(
 ) -> tuple[str, ...]:
     name = facts.get("name", "")
     waits = {
-        "approval_required": achievement.approval == "four_eyes",
+        APPROVAL_REQUIRED: achievement.approval == "four_eyes",
         "identity_uncertain": candidate.contested,
         "no_identifier": not facts["identifiers"],
         "no_name": institution.recipient.name == "shown" and not name,
         "name_with_digits": any(c.isdigit() for c in name),
         # A document says a day as its midnight in UTC, and east of Greenwich that can be after as_of.
-        "result_outside_limits": any(_outside(result, facts) for result in achievement.results),
+        "result_outside_limits": any(outside_limits(result, facts) for result in achievement.results),
         "awarded_after_as_of": candidate.awarded_on
         > min(day_of(as_of, institution.zone), as_of.astimezone(UTC).date()),
         # VC Data Model 2.0, 4.9: validUntil lies after validFrom.
         "validity_over": "valid_until" in facts and datetime.fromisoformat(facts["valid_until"]) <= as_of,
+        # What only the rest of the batch shows (alarms.py), each switched on by a policy.
+        "first_use_of_achievement": "first_use_of_achievement" in candidate.alarms,
+        "contradicting_rows": "contradicting_rows" in candidate.alarms,
+        "score_far_off": "score_far_off" in candidate.alarms,
+        "too_many_for_one_person": "too_many_for_one_person" in candidate.alarms,
+        "unusual_volume": "unusual_volume" in candidate.alarms,
     }
     return tuple(reason for reason, holds in waits.items() if holds)
 
 
-def _outside(result: ResultField, facts: Mapping[str, Any]) -> bool:
+def outside_limits(result: ResultField, facts: Mapping[str, Any]) -> bool:
     """Whether a value that would be shown breaks the limits the catalogue gives it: no document could be built."""
     value = next((shown["value"] for shown in facts.get("results", ()) if shown["id"] == result.id), None)
     if value is None:

@@ -1,128 +1,126 @@
-"""A plan: what would happen to a day's awards, line by line, stored before anything happens.
+"""A day's plan: what would happen to its awards, line by line, stored before anything happens.
 
-Belongs here: finding the candidates, storing the plan with its hash, holds, and approval by catalogue version.
-Does not belong here: what a line says (lines.py) and carrying it out (apply.py).
+Belongs here: finding the candidates of a day, and the two plans of a day: `auto`, let through by the catalogue's
+version, and `four_eyes`, which waits for signatures (approve.py). Does not belong here: what a line says (lines.py),
+storing a plan (plans.py) and carrying it out (apply.py).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
-from itertools import islice
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, Row, text
 
-from credential_pipeline.credential import identifiers
 from credential_pipeline.institution import Institution
+from credential_pipeline.issue import plans
+from credential_pipeline.issue.alarms import Alarms, find_alarms
 from credential_pipeline.issue.batch import pin_batch
-from credential_pipeline.issue.earn import ISSUING_LOCK
-from credential_pipeline.issue.lines import CAUSE_ISSUE, Candidate, Line, line_of
-from credential_pipeline.issue.status_blocks import reserve
-from credential_pipeline.store.postgres import copy_rows, transaction_lock
+from credential_pipeline.issue.lines import (
+    APPROVAL_REQUIRED,
+    CAUSE_ISSUE,
+    NOT_FOR_RELEASE,
+    Candidate,
+    Line,
+    line_of,
+)
+from credential_pipeline.issue.plans import ISSUING_LOCK, LINES_AT_ONCE, PIPELINE, Header, OpenPlan, Stored
+from credential_pipeline.store.postgres import transaction_lock
 from credential_pipeline.store.secrets import SecretsDirectory
 from credential_pipeline.store.signing import key_at
 
 log = logging.getLogger(__name__)
 
-LINES_AT_ONCE = 4000
+NO_PLAN = UUID(int=0)
 
 
 @dataclass(frozen=True)
 class PlanResult:
-    """The plan made for a day (None: nothing to do) and its lines by action."""
+    """The plan that stands for a day (None: nothing to do) and its lines by action.
+
+    `waiting`: the day's plan of four-eyes achievements, and how many credentials it waits to make.
+    """
 
     plan_id: UUID | None
     hash: bytes | None
     counts: Mapping[str, int]
+    waiting: tuple[UUID, int] | None = None
 
 
 def plan_day(
-    engine: Engine, institution: Institution, secrets: SecretsDirectory, day: date, as_of: datetime, run_id: str
+    engine: Engine,
+    institution: Institution,
+    secrets: SecretsDirectory,
+    day: date,
+    as_of: datetime,
+    run_id: str,
+    *,
+    created_by: str = PIPELINE,
 ) -> PlanResult:
     """Plan a day's awards that have no credential yet; approve what the catalogue approves.
 
-    One transaction: the plan, its lines, holds, approval and status blocks are there together or not at all.
-    Raises Terminal when `as_of` is before the first signing key's start: nothing is planned that could not be signed.
-    Lines of a plan that a run which died left unfinished are not planned again: `open_plans` finds that plan.
+    One transaction: the plans, their lines, holds and approval are there together or not at all. A plan of which
+    nothing has been applied is made again with its own `as_of`: the same hash, and it stands; another, and the new
+    plan takes its place, with this `as_of`. Lines of a plan that a run which died left half applied are not planned
+    again: `plans.open_plans` finds that plan.
+
+    Raises:
+        Terminal: `as_of` is before the first signing key's start: nothing is planned that could not be signed.
     """
     key_at(secrets, as_of)
     with engine.begin() as connection:
         transaction_lock(connection, ISSUING_LOCK)
-        plan_id, digest, counts, sizes = _store(connection, institution, day, as_of, run_id)
-        if plan_id is not None:
-            _hold(connection, plan_id)
-            _approve(connection, plan_id, institution.catalogue.version, sizes, secrets)
-            log.info("plan: %s", ", ".join(f"{n} {action}" for action, n in sorted(counts.items())))
-    return PlanResult(plan_id, digest, counts)
-
-
-def open_plans(engine: Engine) -> list[UUID]:
-    """Approved plans that are not finished, oldest first: this run's, and those of a run that died."""
-    with engine.connect() as connection:
-        found = connection.scalars(
-            text("select plan_id from ledger.plan where state = 'approved' order by recorded_at, plan_id")
-        )
-        return list(found)
-
-
-def _store(
-    connection: Connection, institution: Institution, day: date, as_of: datetime, run_id: str
-) -> tuple[UUID | None, bytes | None, Counter[str], Counter[str]]:
-    connection.execute(text("create temporary table draft (like ledger.plan_line) on commit drop"))
-    connection.execute(text("alter table draft alter column plan_id drop not null"))
-    header = {
-        "institution": institution.id,
-        "scope": f"day:{day}",
-        "as_of": as_of.astimezone(UTC).isoformat(),
-        "catalogue": institution.catalogue.version.hex(),
-    }
-    hashed = hashlib.sha256(_canonical(header))
-    counts: Counter[str] = Counter()
-    columns = (
-        "ordinal", "action", "achievement", "award_id", "credential_id", "cause", "person_id", "row_id",
-        "status_ordinal", "facts", "reasons", "inputs", "state", "run_id",
-    )  # fmt: skip
-    purposes: Counter[str] = Counter()
-    pin_batch(connection, institution, day)
-    stream = _lines(connection, institution, as_of)
-    while lines := list(islice(stream, LINES_AT_ONCE)):
-        rows = []
-        for line in lines:
-            hashed.update(_canonical(_essence(line)))
-            status_ordinal = None
-            if line.purpose:
-                status_ordinal = purposes[line.purpose]
-                purposes[line.purpose] += 1
-            rows.append(_row(counts.total(), line, status_ordinal, run_id))
-            counts[line.action] += 1
-        copy_rows(connection, "draft", columns, rows)
-    if not counts:
-        return None, None, counts, purposes
-    digest = hashed.digest()
-    plan_id = identifiers.plan_id(institution.id, digest)
-    connection.execute(
-        text(
-            "insert into ledger.plan (plan_id, hash, kind, scope, as_of, catalogue_version, counts, state, created_by,"
-            " run_id) values (:plan, :hash, 'issue', :scope, :as_of, :version, cast(:counts as jsonb), 'planned',"
-            " 'pipeline', :run)"
-        ),
-        {
-            "plan": plan_id, "hash": digest, "scope": header["scope"], "as_of": as_of,
-            "version": institution.catalogue.version, "counts": json.dumps(counts), "run": run_id,
-        },
-    )  # fmt: skip
-    names = ", ".join(columns)
-    connection.execute(
-        text(f"insert into ledger.plan_line (plan_id, {names}) select :plan, {names} from draft"), {"plan": plan_id}
+        pin_batch(connection, institution, day)
+        header = Header("issue", f"day:{day}", as_of, created_by=created_by)
+        alarms = find_alarms(connection, institution)
+        auto = _plan(connection, institution, header, run_id, alarms)
+        waiting = _plan(connection, institution, replace(header, approval="four_eyes"), run_id, alarms)
+        if auto is not None and auto.does_something:
+            plans.approve_by_catalogue(connection, institution, auto.plan_id)
+    for made in (auto, waiting):
+        if made is not None:
+            log.info("plan: %s", ", ".join(f"{n} {action}" for action, n in sorted(made.counts.items())))
+    return PlanResult(
+        auto.plan_id if auto else None,
+        auto.hash if auto else None,
+        auto.counts if auto else {},
+        (waiting.plan_id, waiting.counts["create"]) if waiting else None,
     )
-    return plan_id, digest, counts, purposes
+
+
+def _plan(
+    connection: Connection, institution: Institution, header: Header, run_id: str, alarms: Alarms
+) -> Stored | None:
+    """The plan that stands, or its successor. `approval` says which of the day's two it is."""
+    before = plans.not_begun(connection, header)
+    told = _only_told(connection, header) if before is None else None
+    if (known := before or told) is not None:
+        again = replace(header, as_of=known.as_of)
+        lines = _lines(connection, institution, again, known.plan_id, alarms)
+        stands = plans.store_plan(connection, institution, again, lines, run_id, only=known.plan_id)
+        if stands is not None:
+            return stands
+    if before is not None:
+        plans.set_aside(connection, before.plan_id)
+    lines = _lines(connection, institution, header, NO_PLAN, alarms)
+    return plans.store_plan(connection, institution, header, lines, run_id)
+
+
+def _only_told(connection: Connection, header: Header) -> OpenPlan | None:
+    """The last plan of this kind, scope and approval, where it had nothing to do: holds and skips only."""
+    row = connection.execute(
+        text(
+            "select plan_id, hash, as_of, not (counts ?| cast(:open as text[])) as told from ledger.plan"
+            " where kind = :kind and scope = :scope and approval = :approval and state <> 'stale'"
+            " order by recorded_at desc limit 1"
+        ),
+        {"kind": header.kind, "scope": header.scope, "approval": header.approval, "open": list(plans.OPEN)},
+    ).first()
+    return OpenPlan(row.plan_id, row.hash, row.as_of) if row is not None and row.told else None
 
 
 # A person contests another's award when their records may be one human (a review pair that waits, or that somebody
@@ -147,10 +145,11 @@ with wanted as (
   from issue_batch b
   join ledger.decision d on d.row_id = b.row_id and d.outcome = 'earning'
   join ledger.award w using (award_id)
-  where w.duplicate_of is null
+  where w.duplicate_of is null and w.achievement = any(:achievements)
     and not exists (select from ledger.credential c where c.award_id = w.award_id and c.cause = :cause)
     and not exists (select from ledger.plan_line l join ledger.plan p using (plan_id)
-                    where l.award_id = w.award_id and l.action = 'create' and l.state = 'planned')
+                    where l.award_id = w.award_id and l.action = 'create' and l.state = 'planned'
+                      and p.approval in (:approval, 'auto') and p.plan_id <> :again)
     and not exists (select from ledger.hold h
                     where h.award_id = w.award_id and h.cause = :cause and h.state = 'rejected')
   order by w.award_id, d.row_id
@@ -174,46 +173,59 @@ join accepted.row a using (row_id)
 join landed.row r using (row_id)
 join ledger.decision d using (row_id)
 where d.outcome = 'skipped'
-  and not exists (select from ledger.plan_line l where l.row_id = d.row_id and l.action = 'skip')
+  and not exists (select from ledger.plan_line l where l.row_id = d.row_id and l.action = 'skip'
+                    and l.plan_id <> :again)
 order by r.row_hash, a.row_id
 """
 
 DUPLICATES = """
-select w.award_id, w.person_id, w.achievement, c.credential_id
+select w.award_id, w.person_id, w.achievement, c.credential_id, c.cause, s.version, h.plan_id as released_from
 from ledger.award w
 join ledger.credential c using (award_id)
 join ledger.credential_state s using (credential_id)
-where w.duplicate_of is not null and s.state = 'current'
-  and not exists (select from ledger.hold h where h.award_id = w.award_id and h.cause = c.cause and h.action = 'revoke')
-order by w.award_id
+left join ledger.hold h on h.award_id = w.award_id and h.cause = c.cause and h.action = 'revoke'
+  and (h.plan_id <> :again or h.state <> 'waiting')
+where w.duplicate_of is not null and s.state = 'current' and (h.state is null or h.state = 'released')
+order by w.award_id, c.cause
 """
 
 
-def _lines(connection: Connection, institution: Institution, as_of: datetime) -> Iterator[Line]:
-    scope = {"cause": CAUSE_ISSUE}
+def _lines(
+    connection: Connection, institution: Institution, header: Header, again: UUID, alarms: Alarms
+) -> Iterator[Line]:
+    """The lines of one of the day's two plans; what the plan `again` already says counts as not said."""
     achievements = institution.catalogue.achievements
-    waiting = {
-        award: (tuple(reasons), str(plan))
-        for award, reasons, plan in connection.execute(
-            text("select award_id, reasons, plan_id from ledger.hold where cause = :cause and action = 'create'"),
-            scope,
-        )
-    }
-    streamed = {"yield_per": LINES_AT_ONCE}
+    wanted = [a.id for a in achievements.values() if header.approval in ("auto", a.approval)]
+    scope = {"cause": CAUSE_ISSUE, "approval": header.approval, "again": again, "achievements": wanted}
+    holds = _holds(connection, again)
     contested = {tuple(row) for row in connection.execute(text(CONTESTED))}
+    streamed = {"yield_per": LINES_AT_ONCE}
     for row in connection.execute(text(CANDIDATES), scope, execution_options=streamed):
-        candidate = Candidate(**row._asdict(), contested=(row.person_id, row.achievement, row.occurrence) in contested)
-        line = line_of(candidate, achievements[candidate.achievement], institution, as_of)
-        reasons, plan = waiting.get(candidate.award_id, ((), None))
-        if plan:  # else what was held and is as it was before would make the plan of before, and its id, once more
-            line = replace(line, inputs={**line.inputs, "hold": plan})
-        if line.action != "hold" or reasons != line.reasons:
+        candidate = Candidate(
+            **row._asdict(),
+            contested=(row.person_id, row.achievement, row.occurrence) in contested,
+            alarms=alarms.get(row.award_id, frozenset()),
+        )
+        hold = holds.get(candidate.award_id, NOT_HELD)
+        line = line_of(candidate, achievements[candidate.achievement], institution, header.as_of, hold.released)
+        if header.approval == "four_eyes":
+            if line.reasons == (APPROVAL_REQUIRED,):
+                yield line_of(
+                    candidate,
+                    achievements[candidate.achievement],
+                    institution,
+                    header.as_of,
+                    (*hold.released, APPROVAL_REQUIRED),
+                )
+            continue
+        if hold.plan:  # else what was held and is as it was before would make the plan of before, and its id, once more
+            line = replace(line, inputs={**line.inputs, "hold": hold.plan})
+        if line.action != "hold" or hold.waiting != line.reasons:
             yield line
-    for award, person, achievement, credential in connection.execute(text(DUPLICATES)):
-        yield Line(
-            "hold", ("revoke_duplicate_after_merge",), {}, achievement, award, credential, CAUSE_ISSUE, person,
-            facts={"action": "revoke"},
-        )  # fmt: skip
+    if header.approval == "four_eyes":
+        return
+    for row in connection.execute(text(DUPLICATES), scope):
+        yield _duplicate(row)
     for row_id, row_hash, fields_hash, reason, award in connection.execute(
         text(NEW_SKIPS), scope, execution_options=streamed
     ):
@@ -221,70 +233,44 @@ def _lines(connection: Connection, institution: Institution, as_of: datetime) ->
         yield Line("skip", (reason,), cited, award_id=award, row_id=row_id)
 
 
-def _essence(line: Line) -> dict[str, Any]:
-    # Database row numbers differ between two homes with the same rows: hashes stand for them.
-    return {
-        "action": line.action,
-        "reasons": line.reasons,
-        "inputs": line.inputs,
-        "achievement": line.achievement,
-        "award": str(line.award_id) if line.award_id else None,
-        "credential": str(line.credential_id) if line.credential_id else None,
-        "cause": line.cause,
-        "facts": line.facts,
-    }
+def _duplicate(row: Row[Any]) -> Line:
+    """The second credential for one thing, after a merge: held, and revoked once a person has released that."""
+    about = {"achievement": row.achievement, "award_id": row.award_id, "cause": row.cause, "person_id": row.person_id}
+    reasons = ("revoke_duplicate_after_merge",)
+    if row.released_from is None:
+        return Line("hold", reasons, {}, credential_id=row.credential_id, facts={"action": "revoke"}, **about)
+    inputs = {"prior": f"current:{row.version}", "hold": str(row.released_from)}
+    return Line("revoke", reasons, inputs, prior_id=row.credential_id, **about)
 
 
-def _row(ordinal: int, line: Line, status_ordinal: int | None, run_id: str) -> tuple[object, ...]:
-    state = {"create": "planned", "hold": "held", "skip": "skipped"}[line.action]
-    facts = json.dumps(line.facts, ensure_ascii=False) if line.facts is not None else None
-    return (
-        ordinal, line.action, line.achievement, line.award_id, line.credential_id, line.cause, line.person_id,
-        line.row_id, status_ordinal, facts, json.dumps(line.reasons), json.dumps(line.inputs), state, run_id,
-    )  # fmt: skip
+@dataclass(frozen=True)
+class _Hold:
+    """How an award is held: the reasons it waits for, those that a person released, and the plan that said so."""
+
+    waiting: tuple[str, ...] = ()
+    released: tuple[str, ...] = ()
+    plan: str | None = None
 
 
-def _canonical(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode() + b"\n"
+NOT_HELD = _Hold()
 
 
-def _hold(connection: Connection, plan: UUID) -> None:
-    connection.execute(
+def _holds(connection: Connection, again: UUID) -> dict[UUID, _Hold]:
+    """Holds by award; one that the plan `again` made and nobody has decided about counts as not made."""
+    rows = connection.execute(
         text(
-            "insert into ledger.hold as h (award_id, cause, action, reasons, state, plan_id)"
-            " select award_id, cause, coalesce(facts->>'action', 'create'), reasons, 'waiting', plan_id"
-            " from ledger.plan_line where plan_id = :plan and action = 'hold'"
-            " on conflict (award_id, cause, action) do update set reasons = excluded.reasons, state = 'waiting',"
-            "   plan_id = excluded.plan_id where h.state <> 'rejected'"
+            "select award_id, reasons, state, released, plan_id from ledger.hold"
+            " where cause = :cause and action = 'create'"
+            " and (plan_id <> :again or state <> 'waiting' or released is not null)"
         ),
-        {"plan": plan},
+        {"cause": CAUSE_ISSUE, "again": again},
     )
-    connection.execute(
-        text(
-            "update ledger.hold h set state = 'released', decided_by = 'pipeline', decided_at = clock_timestamp(),"
-            " decision_reason = 'the reasons to wait are gone' from ledger.plan_line l"
-            " where l.plan_id = :plan and l.action = 'create' and h.award_id = l.award_id and h.cause = l.cause"
-            " and h.action = 'create' and h.state = 'waiting'"
-        ),
-        {"plan": plan},
-    )
+    return {row.award_id: _hold_of(row, again) for row in rows}
 
 
-def _approve(
-    connection: Connection, plan: UUID, catalogue_version: bytes, sizes: Mapping[str, int], secrets: SecretsDirectory
-) -> None:
-    """Approve the plan's create lines: all are of `auto` achievements, whose approval is the catalogue's version."""
-    for purpose, size in sorted(sizes.items()):
-        reserve(connection, plan, purpose, size, secrets.secret("status").version)
-    if sizes:
-        connection.execute(
-            text(
-                "insert into ledger.approval (plan_id, plan_hash, kind, approver)"
-                " select plan_id, hash, 'catalogue', :approver from ledger.plan where plan_id = :plan"
-            ),
-            {"plan": plan, "approver": f"catalogue {catalogue_version.hex()}"},
-        )
-    connection.execute(
-        text("update ledger.plan set state = :state where plan_id = :plan"),
-        {"plan": plan, "state": "approved" if sizes else "applied"},
-    )
+def _hold_of(row: Row[Any], again: UUID) -> _Hold:
+    released = tuple(reason for reason in row.released or () if reason not in NOT_FOR_RELEASE)
+    if row.plan_id == again and row.state == "waiting":
+        return _Hold(released=released)
+    waiting = tuple(row.reasons) if row.state == "waiting" else ()
+    return _Hold(waiting, released, str(row.plan_id))

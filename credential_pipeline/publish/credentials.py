@@ -26,12 +26,14 @@ from credential_pipeline.store.document_form import read_document
 CREDENTIAL = "credential"
 STATE = "state"
 
-# An erased credential has no document: it is never sent again, its state object stays.
+# An erased credential has no document: it is never sent again, its state object stays. Once a key is declared
+# compromised, any state from before may be signed with it: all are signed again.
 DUE = """
 select * from (
   select c.credential_id, c.public_id, c.document_form, c.document_sha256,
          case when p.path is null then c.document end as document,
-         s.path is null or s.version < t.version or s.valid_until < :due as state_is_due,
+         s.path is null or s.version < t.version or s.valid_until < :due or s.published_at <= (
+           select max(happened_at) from ledger.action where kind = 'key_compromised') as state_is_due,
          t.state, t.version, n.public_id as superseded_by, s.valid_until as last_valid_until
   from ledger.credential c
   join ledger.credential_state t using (credential_id)

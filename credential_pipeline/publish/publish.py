@@ -22,6 +22,7 @@ from credential_pipeline.publish import documents
 from credential_pipeline.publish.credentials import CREDENTIAL, STATE, Credentials, record_events
 from credential_pipeline.publish.manifest import Item, Sender, record, recorded, sender
 from credential_pipeline.publish.status_lists import StatusLists
+from credential_pipeline.publish.withdraw import withdraw_erased
 from credential_pipeline.store.objects import ObjectStore
 from credential_pipeline.store.postgres import named_lock
 
@@ -77,8 +78,10 @@ def publish(
     """
     with engine.connect() as guard, named_lock(guard, f"publish {target}"), sender(store, _ttl(institution)) as send:
         _start_over_if_lost(engine, store, target)
+        withdraw_erased(engine, store, target)
         n_documents, written = _documents(engine, institution, target, signer, keys, as_of, run_id, send)
-        n_lists = StatusLists(engine, institution, store, target, signer, as_of, run_id).publish(send)
+        lost = frozenset(key.id for key in keys if key.compromised_at is not None)
+        n_lists = StatusLists(engine, institution, store, target, signer, as_of, run_id, lost).publish(send)
         source = Credentials(institution, target, signer, as_of)
         n_credentials = n_states = 0
         with engine.connect() as reading:

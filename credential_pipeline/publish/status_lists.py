@@ -39,7 +39,10 @@ STATES_THAT_SET: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class StatusLists:
-    """Publishes the status lists of one target, signed by one key at one instant."""
+    """Publishes the status lists of one target, signed by one key at one instant.
+
+    `lost`: verification methods of compromised keys; what they signed is signed again.
+    """
 
     engine: Engine
     institution: Institution
@@ -48,6 +51,7 @@ class StatusLists:
     signer: Signer
     as_of: datetime
     run_id: str
+    lost: frozenset[str] = frozenset()
 
     def publish(self, sender: Sender) -> int:
         """Sign and send every list whose bits changed or that has less than half its validity left; how many."""
@@ -86,6 +90,8 @@ class StatusLists:
         if present is None or hashlib.sha256(present).digest() != last.digest:
             return False
         document: dict[str, Any] = json.loads(present)
+        if any(proof["verificationMethod"] in self.lost for proof in document["proof"]):
+            return False
         return bool(document["credentialSubject"]["encodedList"] == encoded)
 
     def _signed(self, number: int, purpose: str, encoded: str, version: int, last: Recorded | None) -> Item:

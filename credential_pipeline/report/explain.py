@@ -1,134 +1,149 @@
-"""The lineage of one credential: credential -> plan line -> rule -> person -> source records -> file, row, hash -> run.
+"""Where something comes from and what became of it: credential, person, source row, batch of a day, plan.
 
-Belongs here: reading the chain and telling it. Shows source keys and hashes, never a name or an address.
+Belongs here: which of them a name means. Does not belong here: the chains (explain_credential.py and its neighbours).
+Source keys and hashes are shown, never a name or an address. Every query goes by an index, or over a table that stays
+small (files, plans, catalogues): milliseconds on a million credentials.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine, text
 
 from credential_pipeline.errors import Terminal
+from credential_pipeline.report.explain_credential import explain_credential
+from credential_pipeline.report.explain_person import explain_person
+from credential_pipeline.report.explain_plan import explain_batch, explain_plan
+from credential_pipeline.report.explain_row import explain_row
+
+DAY = re.compile(r"\d{4}-\d\d-\d\d\Z")
+ROW_HASH = re.compile(r"[0-9a-f]{64}\Z")
+FILE_ROW = re.compile(r"(?P<file>.+):(?P<row>[1-9]\d*)\Z")
+PREFIX = re.compile(r"(credential|person|row|batch|day|plan):(?P<rest>.+)\Z")
 
 
-def explain_credential(engine: Engine, name: str) -> dict[str, Any]:
-    """The chain of the credential with this credential_id, public_id or URL, as one JSON-ready object.
+CHAINS: Mapping[str, Callable[[Connection, Any], dict[str, Any]]] = {
+    "credential": explain_credential,
+    "person": explain_person,
+    "row": explain_row,
+    "batch": explain_batch,
+    "plan": explain_plan,
+}
+
+
+@dataclass(frozen=True)
+class _Meant:
+    kind: str
+    value: Any
+
+
+def explain(engine: Engine, name: str) -> dict[str, Any]:
+    """The chain of whatever `name` names, as one JSON-ready object whose first member says what it is.
+
+    A credential_id, public id or URL; a person_id or `SOURCE:KEY`; `FILE:ROW` or a row hash; a day; a plan_id. A
+    prefix (`person:UUID`, `row:FILE:ROW`, ...), as the audit log writes subjects, is understood too.
 
     Raises:
-        Terminal: no credential has this name.
+        Terminal: nothing has this name.
     """
     with engine.connect() as connection:
-        credential = _credential(connection, name)
-        line = _one(
-            connection,
-            "select p.plan_id, encode(p.hash, 'hex') as plan_hash, p.scope, p.as_of, p.created_by, p.run_id,"
-            " l.ordinal, l.action, l.reasons, l.inputs, l.row_id,"
-            " encode(p.catalogue_version, 'hex') as catalogue_version"
-            " from ledger.plan_line l join ledger.plan p using (plan_id)"
-            " where p.plan_id = :plan_id and l.ordinal = :ordinal",
-            credential,
-        )
-        rule = _one(
-            connection,
-            "select p.value->>'id' as programme, a.value->'earned_by' as earned_by,"
-            " a.value->'occurrence' as occurrence, a.value->>'approval' as approval from ledger.catalogue_version v,"
-            " jsonb_path_query(v.catalogue, '$.programmes[*]') as p(value),"
-            " jsonb_path_query(p.value, '$.achievements[*]') as a(value)"
-            " where v.catalogue_version = decode(:version, 'hex') and a.value->>'id' = :achievement",
-            {"version": line["catalogue_version"], "achievement": credential["achievement"]},
-        )
-        approvals = _all(
-            connection,
-            "select kind, approver, approved_at from ledger.approval where plan_id = :plan_id order by approval_id",
-            credential,
-        )
-        person = _one(
-            connection,
-            "select w.person_id, p.first_source_key, p.first_day, p.run_id from ledger.award w"
-            " join identity.person p using (person_id) where w.award_id = :award_id",
-            credential,
-        )
-        records = _all(
-            connection,
-            "select s.source_key, s.link_rule, f.name as file, r.row_number as row,"
-            " encode(r.row_hash, 'hex') as row_hash, r.day as landed_on, r.run_id"
-            " from identity.source_record s join landed.row r using (row_id) join landed.file f using (file_id)"
-            " where s.person_id = :person_id order by s.source_key",
-            person,
-        )
-        evidence = _evidence(connection, line["row_id"])
-        events = _all(
-            connection,
-            "select seq, kind, actor, reason, happened_at, run_id from ledger.event"
-            " where credential_id = :credential_id order by seq",
-            credential,
-        )
-    for internal in ("plan_id", "ordinal"):
-        credential.pop(internal)
-    line.pop("row_id")
-    rule = {"achievement": credential["achievement"], "catalogue_version": line.pop("catalogue_version"), **rule}
-    return {
-        "credential": credential,
-        "plan_line": {**line, "approvals": approvals},
-        "rule": rule,
-        "person": person,
-        "source_records": records,
-        "evidence": evidence,
-        "events": events,
-    }
+        meant = _meant(connection, name.strip())
+        if meant is None:
+            raise Terminal(
+                f"nothing in this ledger is named {name!r}; give a credential (credential_id, public id or URL), a"
+                " person (person_id or SOURCE:KEY), a row (FILE:ROW or row hash), a day (YYYY-MM-DD) or a plan_id"
+            )
+        return CHAINS[meant.kind](connection, meant.value)
 
 
-def _credential(connection: Connection, name: str) -> dict[str, Any]:
-    found = re.search(r"([a-z2-7]{26})(?:\.json)?/?$", name.strip())
+def _meant(connection: Connection, name: str) -> _Meant | None:
+    prefixed = PREFIX.match(name)
+    if prefixed and (found := _meant(connection, prefixed["rest"])):
+        return found
+    if DAY.match(name):
+        return _Meant("batch", name)
     try:
-        wanted: dict[str, object] = {"id": UUID(name.strip()), "public": None}
+        return _by_id(connection, UUID(name))
     except ValueError:
-        wanted = {"id": None, "public": found.group(1) if found else None}
-    row = connection.execute(
-        text(
-            "select c.credential_id, c.public_id, c.award_id, c.cause, c.achievement, w.occurrence, c.awarded_on,"
-            " c.valid_until, c.as_of, s.state, c.key_id, c.list_number, c.status_index, c.plan_id, c.ordinal,"
-            " encode(c.document_sha256, 'hex') as document_sha256, c.run_id, c.recorded_at"
-            " from ledger.credential c join ledger.award w using (award_id) join ledger.credential_state s"
-            " using (credential_id) where c.credential_id = :id or c.public_id = :public"
-        ),
-        wanted,
-    ).first()
-    if row is None:
-        raise Terminal(f"no credential {name!r} in this ledger; give its credential_id, its public id or its URL")
-    return row._asdict()
+        pass
+    for look in (_by_public_id, _by_source_key, _by_row):
+        if found := look(connection, name):
+            return found
+    return None
 
 
-def _evidence(connection: Connection, row_id: int) -> list[dict[str, Any]]:
-    """The row that earned it, and the rows its fields were completed from."""
-    return _all(
-        connection,
-        "select case when r.row_id = :row then 'earned by' else 'completed from' end as part, r.dataset,"
-        " f.name as file, r.row_number as row, encode(r.row_hash, 'hex') as row_hash, r.day as landed_on, r.run_id"
-        " from landed.row r join landed.file f using (file_id) where r.row_id = :row or r.row_id in ("
-        "   select unnest(lookup_rows) from accepted.row where row_id = :row)"
-        " order by (r.row_id <> :row), r.dataset, r.row_number",
-        {"row": row_id},
+BY_ID = (
+    ("credential", "select credential_id from ledger.credential where credential_id = :id"),
+    ("person", "select person_id from identity.person where person_id = :id"),
+    ("plan", "select plan_id from ledger.plan where plan_id = :id"),
+    # An award is told by its newest credential, or by its person while it has none.
+    (
+        "credential",
+        """select credential_id from ledger.credential where award_id = :id
+        order by as_of desc, recorded_at desc limit 1""",
+    ),
+    ("person", "select person_id from ledger.award where award_id = :id"),
+)
+
+
+def _by_id(connection: Connection, wanted: UUID) -> _Meant | None:
+    for kind, statement in BY_ID:
+        if (found := connection.scalar(text(statement), {"id": wanted})) is not None:
+            return _Meant(kind, found)
+    return None
+
+
+def _by_public_id(connection: Connection, name: str) -> _Meant | None:
+    public = re.search(r"([a-z2-7]{26})(?:\.json)?/?\Z", name)
+    found = public and connection.scalar(
+        text("select credential_id from ledger.credential where public_id = :public"), {"public": public.group(1)}
     )
+    return _Meant("credential", found) if found else None
 
 
-def _one(connection: Connection, statement: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    row = connection.execute(text(statement), dict(parameters)).first()
-    return row._asdict() if row is not None else {}
+def _by_source_key(connection: Connection, name: str) -> _Meant | None:
+    found = connection.scalar(
+        text("select person_id from identity.source_record where source_key = :name"), {"name": name}
+    )
+    return _Meant("person", found) if found else None
 
 
-def _all(connection: Connection, statement: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [row._asdict() for row in connection.execute(text(statement), dict(parameters))]
+def _by_row(connection: Connection, name: str) -> _Meant | None:
+    if ROW_HASH.match(name):
+        # The datasets are few and named by the files: so the index (dataset, row_hash, copy) is of use.
+        found = connection.scalar(
+            text(
+                "select row_id from landed.row where dataset = any(array(select distinct dataset from landed.file))"
+                " and row_hash = :hash order by copy limit 1"
+            ),
+            {"hash": bytes.fromhex(name)},
+        )
+        return _Meant("row", found) if found else None
+    if not (placed := FILE_ROW.match(name)):
+        return None
+    # Of several contents under one name the newest speaks; its chain names the others.
+    found = connection.scalar(
+        text(
+            "select r.row_id from landed.file f join landed.file_row r on r.file_id = f.file_id and r.row_number = :row"
+            " where f.name = :file order by f.file_id desc limit 1"
+        ),
+        {"file": placed["file"], "row": int(placed["row"])},
+    )
+    return _Meant("row", found) if found else None
 
 
 def as_text(chain: Mapping[str, Any]) -> str:
-    """The chain for a person to read, from the credential back to the file."""
+    """A chain for a person to read."""
     lines = []
     for title, part in chain.items():
+        if not isinstance(part, Mapping | list):
+            lines.append(f"{title.replace('_', ' '):<20} {part}")
+            continue
         lines.append(title.replace("_", " "))
         for entry in part if isinstance(part, list) else [part]:
             pairs = [(name, _told(value)) for name, value in entry.items() if value is not None]

@@ -11,7 +11,7 @@ only objects that a publisher replaces meanwhile can.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -19,7 +19,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from credential_pipeline.report.reconcile_checks import Difference, check_ledger, check_target
-from credential_pipeline.report.reconcile_objects import check_documents, check_objects, check_status_bits
+from credential_pipeline.report.reconcile_objects import (
+    check_documents,
+    check_listing,
+    check_objects,
+    check_status_bits,
+)
 
 __all__ = ["DatasetSum", "Difference", "Reconciliation", "reconcile"]
 
@@ -44,8 +49,10 @@ class DatasetSum:
 class Reconciliation:
     """The terms of the sums in a scope, and every difference; balanced when there is none.
 
-    landed, accepted and quarantined count rows of evidence, `datasets` those of every dataset. earned, issued and held
-    count awards, merged ones once. credentials, erased and published count versions; published, in every target.
+    landed, accepted and quarantined count rows of evidence, `datasets` those of every dataset; erased_rows are those
+    of the quarantined ones that were an erased person's. earned, issued and held count awards, merged ones once.
+    credentials, erased and published count versions; published, in every target:
+    credentials = published + erased.
     """
 
     day: date | None
@@ -64,6 +71,7 @@ class Reconciliation:
     published: int
     documents_compared: int
     objects_compared: int
+    erased_rows: int
     differences: tuple[Difference, ...]
 
 
@@ -72,6 +80,7 @@ def reconcile(
     day: date | None = None,
     *,
     read_object: Callable[[str], bytes | None] | None = None,
+    list_objects: Callable[[], Iterable[str]] | None = None,
     target: str | None = None,
     evidence: Sequence[str] | None = None,
     sample: int | None = SAMPLE,
@@ -84,6 +93,8 @@ def reconcile(
         day: the batch of this day and what was earned by it; None for all batches and everything issued.
         read_object: gives the bytes of a published path, or None; with it the manifest is compared with the objects
             and the status lists with the states. It is called from several threads.
+        list_objects: gives the paths of all published objects; with it, and without a day, every object of the
+            manifest must be there, and no other.
         target: the manifest's name of the target; None for all that the manifest knows.
         evidence: names of the datasets of evidence; None for those that a catalogue's rule or a decision names.
         sample: how many documents and objects to compare by their bytes; None for all.
@@ -103,13 +114,16 @@ def reconcile(
         published = _published(connection, targets)
         compared, found = check_documents(connection, sample, seed)
         differences += found
-        objects = 0
+        objects, listed = 0, list_objects is not None and day is None
         if read_object is not None:
             for name in targets:
-                checked, found = check_objects(connection, name, read_object, sample, seed)
+                checked, found = check_objects(connection, name, read_object, sample, seed, listed=listed)
                 objects += checked
                 differences += found
                 differences += check_status_bits(connection, name, read_object)
+        if list_objects is not None and listed:
+            for name in targets:
+                differences += check_listing(connection, name, list_objects())
         result = Reconciliation(
             day=day,
             balanced=not differences,
@@ -120,7 +134,7 @@ def reconcile(
             differences=tuple(differences),
             **{name: counts[name] for name in (
                 "landed", "accepted", "quarantined", "earning", "skipped", "earned", "issued", "held", "credentials",
-                "erased",
+                "erased", "erased_rows",
             )},
         )  # fmt: skip
         connection.rollback()
@@ -141,12 +155,12 @@ SCOPE = (
     """
 create temporary table scope_row (
   row_id bigint primary key, dataset text, evidence boolean, accepted boolean, fields_hash bytea,
-  reason boolean, open_reason boolean) on commit drop
+  reason boolean, open_reason boolean, erased boolean, empty boolean) on commit drop
 """,
     """
 insert into scope_row
 select r.row_id, r.dataset, r.dataset = any(:evidence), a.row_id is not null, a.fields_hash,
-       q.row_id is not null, coalesce(q.open, false)
+       q.row_id is not null, coalesce(q.open, false), coalesce(r.problems ? 'erased', false), r.cells = '{}'
 from (select distinct f.row_id from landed.file_row f join (
         select distinct file_id from landed.batch_file where cast(:day as date) is null or day = :day) b using (file_id)
      ) s
@@ -198,7 +212,8 @@ select (select count(*) from scope_row) as rows, r.*, d.*, w.*, c.*,
   (select count(*) from (select distinct c.list_number from scope_credential join ledger.credential c
      using (credential_id)) l) as lists
 from (select count(*) as landed, count(*) filter (where accepted) as accepted,
-        count(*) filter (where reason and not accepted) as quarantined from scope_row where evidence) r,
+        count(*) filter (where reason and not accepted) as quarantined,
+        count(*) filter (where erased) as erased_rows from scope_row where evidence) r,
   (select count(*) filter (where earning) as earning,
         count(*) filter (where decisions > 0 and not earning) as skipped from scope_decision) d,
   (select count(*) as earned, count(*) filter (where issued) as issued,

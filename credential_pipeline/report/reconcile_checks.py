@@ -123,7 +123,7 @@ LEDGER = (
         "credentials = approved", "credential",
         "select s.credential_id as id from scope_credential s join ledger.credential c using (credential_id)"
         " where c.plan_id not in (select p.plan_id from ledger.plan p join ledger.approval a"
-        "  on a.plan_id = p.plan_id and a.plan_hash = p.hash)",
+        "  on a.plan_id = p.plan_id and a.plan_hash = p.hash and a.kind <> 'preparation')",
         "issued by a plan that nobody approved as it is: find out from the events who did it", of="credentials",
     ),
     Check(
@@ -145,10 +145,18 @@ LEDGER = (
         RESTORE,
     ),
     Check(
+        "versions of states = events", "credential",
+        "select s.credential_id as id from scope_credential s join ledger.credential_state t using (credential_id)"
+        " left join ledger.event e on e.credential_id = s.credential_id"
+        "  and e.kind in ('superseded', 'revoked', 'suspended', 'reinstated', 'withdrawn')"
+        " group by s.credential_id, t.version having t.version <> 1 + count(e.event_id)",
+        "a state changed without an event, or an event is gone: " + RESTORE, of="credentials",
+    ),
+    Check(
         "credentials = messages", "credential",
         "select s.credential_id as id from scope_credential s left join outbox.message m"
-        " on m.credential_id = s.credential_id and m.kind = 'issued' where m.message_id is null",
-        "their recipients would never be told: " + RESTORE, of="credentials",
+        " on m.credential_id = s.credential_id and m.kind = 'issued' where m.message_id is null and not s.erased",
+        "their recipients would never be told: " + RESTORE, of="living",
     ),
     Check(
         "credentials = places in status lists", "credential",
@@ -163,6 +171,28 @@ LEDGER = (
         "  as sharing from ledger.credential) p where sharing > 1"
         " and (:overall or exists (select from scope_credential s where s.credential_id = p.credential_id))",
         "revoking one would revoke the other: " + RESTORE,
+    ),
+)  # fmt: skip
+
+ERASE_AGAIN = "erase that person again: it takes what is left"
+
+ERASED = (
+    Check(
+        "erased rows are empty", "row",
+        "select row_id as id from scope_row where erased and (accepted or not empty)", ERASE_AGAIN,
+    ),
+    Check(
+        "erased documents = withdrawn credentials", "credential",
+        "select s.credential_id as id from scope_credential s join ledger.credential_state t using (credential_id)"
+        " where s.erased <> (t.state = 'withdrawn')",
+        "a document is gone that nobody erased, or one is left of somebody who was: restore it, or " + ERASE_AGAIN,
+    ),
+    Check(
+        "erased persons hold nothing", "person",
+        "select e.person_id as id from ledger.erasure e where exists ("
+        "  select from identity.source_record s where s.person_id = e.person_id)"
+        " or exists (select from ledger.credential c where c.person_id = e.person_id and c.document is not null)",
+        ERASE_AGAIN, overall=True,
     ),
 )  # fmt: skip
 
@@ -228,7 +258,7 @@ TARGET = (
 
 def check_ledger(connection: Connection, counts: Mapping[str, int], *, overall: bool) -> list[Difference]:
     """Every difference inside the ledger, in the order of the flow."""
-    return _run(connection, LEDGER, counts, overall, None)
+    return _run(connection, LEDGER + ERASED, counts, overall, None)
 
 
 def check_target(connection: Connection, counts: Mapping[str, int], target: str, *, overall: bool) -> list[Difference]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
@@ -19,11 +19,14 @@ from credential_pipeline.errors import Terminal
 from credential_pipeline.publish.status_lists import set_indices
 from credential_pipeline.report.reconcile_checks import SHOWN, Difference, named
 from credential_pipeline.store.document_form import read_document
+from credential_pipeline.store.postgres import copy_rows
 
 CHUNK = 2000
 STREAMED = {"yield_per": CHUNK}
 READERS = 16
 """Threads that read objects: a round trip to a bucket takes 5 to 50 ms, and a folder does not mind."""
+
+MISSING = "manifest = objects"
 
 ReadObject = Callable[[str], bytes | None]
 
@@ -71,9 +74,12 @@ def _is_whole(row: Row[Any]) -> bool:
 
 
 def check_objects(
-    connection: Connection, target: str, read_object: ReadObject, sample: int | None, seed: int
+    connection: Connection, target: str, read_object: ReadObject, sample: int | None, seed: int, *, listed: bool
 ) -> tuple[int, list[Difference]]:
-    """Compare objects of a target with the manifest's digests; returns how many, and differences."""
+    """Compare objects of a target with the manifest's digests; returns how many, and differences.
+
+    `listed`: check_listing names all that are missing; here they are passed over.
+    """
     chosen = "" if sample is None else " where few or position <= :sample"
     parameters = {"target": target, "seed": seed, "sample": sample}
     rows = connection.execute(text(OBJECTS + chosen), parameters, execution_options=STREAMED)
@@ -90,7 +96,7 @@ def check_objects(
                     changed.append(row.name)
     differences = []
     for term, bad, remedy in (
-        ("manifest = objects", missing, "they are gone from the target: publish again"),
+        (MISSING, [] if listed else missing, "they are gone from the target: publish again"),
         (
             "manifest = bytes of objects",
             changed,
@@ -101,6 +107,47 @@ def check_objects(
             where = named("object", sorted(bad)[:SHOWN], len(bad), target)
             differences.append(Difference(term, compared, compared - len(bad), where, remedy))
     return compared, differences
+
+
+# A local store writes a file under another name first: what is in flight is nobody's orphan.
+ORPHANS = """
+select path as id from listed l where position('#' in path) = 0
+  and not exists (select from ledger.publication p where p.target = :target and p.path = l.path)
+"""
+
+GONE = """
+select coalesce(p.kind || ' of credential ' || p.credential_id, p.path) as id
+from ledger.publication p where p.target = :target
+  and not exists (select from listed l where l.path = p.path)
+"""
+
+
+def check_listing(connection: Connection, target: str, paths: Iterable[str]) -> list[Difference]:
+    """Compare what lies at a target with the manifest, both ways, by name: all of it, whatever a sample reads."""
+    connection.execute(text("create temporary table listed (path text) on commit drop"))
+    # Streamed into the database: two million paths would take 300 MB here.
+    listed = copy_rows(connection, "listed", ("path",), ((path,) for path in paths))
+    connection.execute(text("analyze listed"))
+    differences = []
+    for term, bad, remedy in (
+        (
+            "objects = manifest",
+            ORPHANS,
+            "nothing in the ledger stands behind them: find out who wrote them, delete them",
+        ),
+        (MISSING, GONE, "they are gone from the target: publish again"),
+    ):
+        number, ids = connection.execute(
+            text(
+                f"with bad as ({bad}) select (select count(*) from bad),"
+                f" array(select id from bad order by id limit {SHOWN})"
+            ),
+            {"target": target},
+        ).one()
+        if number:
+            differences.append(Difference(term, listed, listed - number, named("object", ids, number, target), remedy))
+    connection.execute(text("drop table listed"))
+    return differences
 
 
 def _digest(data: bytes | None) -> bytes | None:

@@ -26,6 +26,7 @@ from obstore.exceptions import (
 from obstore.store import LocalStore, S3Store
 
 from credential_pipeline.errors import Terminal, Transient
+from credential_pipeline.store.versions import DeleteVersions, bucket_versions
 
 PATH = re.compile(r"(?:\.?[A-Za-z0-9_-][A-Za-z0-9._-]*/)*\.?[A-Za-z0-9_-][A-Za-z0-9._-]*\Z")
 """A path in a store: segments of harmless characters, none of them `.`, `..` or empty."""
@@ -59,10 +60,16 @@ class ObjectConflict(Terminal):
 class ObjectStore:
     """The objects of one target. Paths are relative, without a leading slash."""
 
-    def __init__(self, store: Any, name: str, *, parallel: int, attributes: bool) -> None:
-        """`store`: an obstore store; `parallel`: how many puts at once pay; `attributes`: whether it keeps any."""
+    def __init__(
+        self, store: Any, name: str, *, parallel: int, attributes: bool, versions: DeleteVersions | None = None
+    ) -> None:
+        """`store`: an obstore store; `parallel`: how many puts at once pay; `attributes`: whether it keeps any.
+
+        `versions`: deletes all versions of a path, where a store may keep some.
+        """
         self._store = store
         self._attributes = attributes
+        self._versions = versions
         self.name = name
         self.parallel = parallel
 
@@ -121,6 +128,12 @@ class ObjectStore:
                 obstore.delete(self._store, path)
         except FileNotFoundError:
             return
+
+    def delete_every_version(self, path: str) -> None:
+        """Remove the object, and what a bucket with versions has kept of it."""
+        self.delete(path)
+        if self._versions is not None:
+            self._versions(path)
 
     def _put(self, path: str, data: bytes, mode: Literal["create", "overwrite"], attributes: Any) -> None:
         _check(path)
@@ -197,7 +210,9 @@ def _bucket(target: str, options: dict[str, Any]) -> ObjectStore:
         raise Terminal(
             f"the target {target} cannot be opened: {_first_line(str(error))}; correct targets.site"
         ) from error
-    return ObjectStore(store, target.rstrip("/"), parallel=32, attributes=True)
+    return ObjectStore(
+        store, target.rstrip("/"), parallel=32, attributes=True, versions=bucket_versions(target, options)
+    )
 
 
 def _check(path: str) -> None:

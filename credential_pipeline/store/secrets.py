@@ -1,4 +1,4 @@
-"""The secrets directory: signing keys and the id, salt, status and capability secrets, encrypted at rest.
+"""The secrets directory: signing keys and the id, salt, status, capability and erasure secrets, encrypted at rest.
 
 Belongs here: making, sealing, opening and rotating them. Does not belong here: what they are used for, and where
 directory and passphrase come from (settings).
@@ -9,6 +9,7 @@ Files, all of mode 0600 in a directory of mode 0700; a copy of the directory is 
     KIND-VERSION.json    one secret of 32 bytes, sealed
     key-N.pem            a private key, PKCS #8 encrypted with the passphrase itself, so that openssl reads it
     key-N.json           what is public of that key, with a seal against changes; written last
+    key-N.compromised.json   since when the key counts as compromised, sealed: nothing is signed with it any more
 
 Sealed: AES-256-GCM under the one key that scrypt makes of the passphrase; the associated data name the file, so
 that one cannot be put in the place of another.
@@ -37,7 +38,7 @@ from credential_pipeline.credential.multikey import encode_ed25519_public
 from credential_pipeline.errors import Terminal
 from credential_pipeline.store.private_files import file_lock, write_private
 
-Kind = Literal["id", "salt", "status", "capability"]
+Kind = Literal["id", "salt", "status", "capability", "erasure"]
 
 # 16 MiB and 50 ms for each guess at the passphrase, and for each opening by us.
 SCRYPT_COST = {"n": 2**14, "r": 8, "p": 1}
@@ -66,12 +67,19 @@ class SigningKey:
         key_id: the fragment of the verification method, `key-1`, `key-2`, ...
         created: the instant (UTC) from which it signs.
         public_key_multibase: the Multikey text (`z6Mk...`).
+        compromised_at: since when somebody else may have it; None for a good key.
     """
 
     key_id: str
     created: datetime
     public_key_multibase: str
     directory: SecretsDirectory = field(repr=False, compare=False)
+    compromised_at: datetime | None = None
+
+    @property
+    def number(self) -> int:
+        """N of key-N: which of two keys is the younger when they start in the same second."""
+        return int(self.key_id.partition("-")[2])
 
     @property
     def private_key(self) -> Ed25519PrivateKey:
@@ -151,6 +159,16 @@ class SecretsDirectory:
             numbers = self._numbers("key")
             return self._read_signing_key(numbers[-1]) if numbers else self._create_signing_key(created)
 
+    def mark_compromised(self, key_id: str, since: datetime) -> SigningKey:
+        """Let nothing be signed with a key any more; of two instants, the earlier one stays."""
+        self._cipher()
+        with self._locked():
+            key = self._read_signing_key(int(key_id.partition("-")[2]))
+            if key.compromised_at is None or since < key.compromised_at:
+                head = {"key_id": key_id, "compromised_at": _instant(since)}
+                self._write_json(f"{key_id}.compromised.json", {**head, **self._seal(b"", head)})
+            return self._read_signing_key(key.number)
+
     def private_key(self, key: SigningKey) -> Ed25519PrivateKey:
         """The private half of a key of this directory."""
         path = self.path / f"{key.key_id}.pem"
@@ -172,7 +190,7 @@ class SecretsDirectory:
         public = {
             "key_id": f"key-{number}",
             "algorithm": ALGORITHM,
-            "created": created.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            "created": _instant(created),
             "publicKeyMultibase": _public_text(private),
         }
         write_private(self.path / f"key-{number}.pem", to_encrypted_pem(private, self._passphrase))
@@ -185,8 +203,20 @@ class SecretsDirectory:
         content = self._read_json(path, head, ("created", "publicKeyMultibase"))
         self._open_seal(path, content, {name: content[name] for name in (*head, "created", "publicKeyMultibase")})
         return SigningKey(
-            content["key_id"], datetime.fromisoformat(content["created"]), content["publicKeyMultibase"], self
+            content["key_id"],
+            datetime.fromisoformat(content["created"]),
+            content["publicKeyMultibase"],
+            self,
+            self._read_compromised(content["key_id"]),
         )
+
+    def _read_compromised(self, key_id: str) -> datetime | None:
+        path = self.path / f"{key_id}.compromised.json"
+        if not path.exists():
+            return None
+        content = self._read_json(path, {"key_id": key_id}, ("compromised_at",))
+        self._open_seal(path, content, {name: content[name] for name in ("key_id", "compromised_at")})
+        return datetime.fromisoformat(content["compromised_at"])
 
     def _make_first(self, kind: Kind) -> int:
         self._cipher()
@@ -304,6 +334,10 @@ class SecretsDirectory:
 
     def _changed(self, path: Path) -> Terminal:
         return Terminal(f"{path} was changed or damaged since it was written; restore it from a backup")
+
+
+def _instant(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _public_text(private: Ed25519PrivateKey) -> str:

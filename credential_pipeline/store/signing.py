@@ -1,13 +1,16 @@
-"""Which key signs: the newest that had started at an instant; the first is made by the first run.
+"""Which key signs at an instant: the newest that had started, unless it is compromised; the first run makes the first.
 
-Periods are recorded in the ledger, private halves stay in the secrets directory.
+Periods are recorded in the ledger, private halves stay in the secrets directory. Does not belong here: deciding that
+there is a new key or that one is compromised (issue/key_periods.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from credential_pipeline.credential.keys import Ed25519FileSigner, Signer
 from credential_pipeline.errors import Terminal
@@ -17,43 +20,84 @@ ALGORITHM = "Ed25519"
 
 
 def ensure_signing_key(engine: Engine, secrets: SecretsDirectory, as_of: datetime) -> None:
-    """Make the first key, started at `as_of`, if there is none; record in the ledger every key the directory has."""
+    """Make the first key, started at `as_of`, if there is none; record in the ledger every key the directory has.
+
+    What either of the two knows to be compromised is so in both afterwards: one of them may come from a backup.
+    """
     secrets.ensure_signing_key(as_of)
-    keys = secrets.signing_keys()
     with engine.begin() as connection:
-        for key in keys:
+        record_keys(connection, secrets)
+
+
+def record_keys(connection: Connection, secrets: SecretsDirectory) -> None:
+    """Write down what the ledger lacks of the directory's keys: a key, the end of its period, that it is compromised.
+
+    Raises:
+        Terminal: the directory is not the one that this ledger was used with.
+    """
+    keys = secrets.signing_keys()
+    recorded = {
+        row.key_id: row
+        for row in connection.execute(
+            text("select key_id, public_key_multibase, valid_until, compromised_at from ledger.signing_key")
+        )
+    }
+    ends = {older.key_id: younger.created for older, younger in pairwise(in_order(keys))}
+    for key in keys:
+        known = recorded.get(key.key_id)
+        if known is not None and known.public_key_multibase != key.public_key_multibase:
+            raise Terminal(
+                f"the ledger knows another {key.key_id} than the secrets directory holds; "
+                "restore the directory this database was used with, or set CREDENTIAL_PIPELINE_SECRETS to it"
+            )
+        if known is not None and known.compromised_at and not key.compromised_at:
+            secrets.mark_compromised(key.key_id, known.compromised_at)
+        wanted = (ends.get(key.key_id), (known.compromised_at if known else None) or key.compromised_at)
+        if known is None or (known.valid_until, known.compromised_at) != wanted:
             connection.execute(
                 text(
-                    "insert into ledger.signing_key (key_id, algorithm, public_key_multibase, valid_from)"
-                    " values (:id, :algorithm, :public, :start) on conflict (key_id) do nothing"
+                    "insert into ledger.signing_key as k"
+                    " (key_id, algorithm, public_key_multibase, valid_from, valid_until, compromised_at)"
+                    " values (:id, :algorithm, :public, :start, :end, :compromised) on conflict (key_id) do update"
+                    " set valid_until = coalesce(k.valid_until, excluded.valid_until),"
+                    " compromised_at = coalesce(k.compromised_at, excluded.compromised_at)"
                 ),
-                {"id": key.key_id, "algorithm": ALGORITHM, "public": key.public_key_multibase, "start": key.created},
-            )
-            recorded = connection.scalar(
-                text("select public_key_multibase from ledger.signing_key where key_id = :id"), {"id": key.key_id}
-            )
-            if recorded != key.public_key_multibase:
-                raise Terminal(
-                    f"the ledger knows another {key.key_id} than the secrets directory holds; "
-                    "restore the directory this database was used with, or set CREDENTIAL_PIPELINE_SECRETS to it"
-                )
+                {
+                    "id": key.key_id, "algorithm": ALGORITHM, "public": key.public_key_multibase,
+                    "start": key.created, "end": wanted[0], "compromised": wanted[1],
+                },
+            )  # fmt: skip
+
+
+def in_order(keys: Sequence[SigningKey]) -> list[SigningKey]:
+    """By start; of two that start in the same second, the one made later is the later one."""
+    return sorted(keys, key=lambda key: (key.created, key.number))
 
 
 def key_at(secrets: SecretsDirectory, as_of: datetime) -> SigningKey:
     """The newest key that had started at `as_of`.
 
+    An older one does not step in for a key that is compromised: its period is over, and a verifier would refuse what
+    it signs after that.
+
     Raises:
-        Terminal: none had; a credential cannot be older than its key.
+        Terminal: none had (a credential cannot be older than its key), or it is compromised.
     """
     keys = secrets.signing_keys()
-    started = [key for key in keys if key.created <= as_of]
+    started = in_order([key for key in keys if key.created <= as_of])
     if not started:
         first = min((key.created for key in keys), default=None)
         raise Terminal(
             f"no signing key had started at {as_of.isoformat()}"
             + (f"; the first starts at {first.isoformat()}: give a later --as-of" if first else "")
         )
-    return max(started, key=lambda key: key.created)
+    key = started[-1]
+    if key.compromised_at is not None:
+        raise Terminal(
+            f"{key.key_id}, which signed at {as_of.isoformat()}, is compromised: nothing is signed with it. Give a "
+            "later --as-of, or make the next key first: `credential-pipeline key rotate`"
+        )
+    return key
 
 
 def signer_at(secrets: SecretsDirectory, did: str, as_of: datetime) -> Signer:

@@ -14,7 +14,8 @@ from credential_pipeline.gate.gate import gate_dataset
 from credential_pipeline.identify.persons import identify_batch
 from credential_pipeline.issue.apply import apply_plan
 from credential_pipeline.issue.earn import earn_batch
-from credential_pipeline.issue.plan import open_plans, plan_day
+from credential_pipeline.issue.plan import plan_day
+from credential_pipeline.issue.plans import open_plans
 from credential_pipeline.publish.documents import recorded_keys
 from credential_pipeline.publish.publish import publish
 from credential_pipeline.report.reconcile import Reconciliation, reconcile
@@ -54,13 +55,13 @@ class House:
         with open_runtime(self.settings, as_of=as_of) as runtime:
             engine, target = runtime.engine, institution.targets.site
             for dataset in institution.datasets:
-                extract_dataset(engine, dataset, runtime.data, day, run_id)
+                extract_dataset(engine, dataset, runtime.data, day, run_id, lambda: runtime.secrets)
                 gate_dataset(engine, institution, dataset, day, run_id)
             identify_batch(engine, institution, day, run_id)
             earn_batch(engine, institution, day, run_id)
             plan_day(engine, institution, runtime.secrets, day, as_of, run_id)
             for plan in open_plans(engine):
-                apply_plan(engine, institution, runtime.secrets, runtime.signer, plan, run_id)
+                apply_plan(engine, institution, runtime.secrets, runtime.signer, plan, run_id, now=as_of)
             keys = recorded_keys(engine, institution)
             publish(engine, institution, runtime.store, target, runtime.signer(as_of), keys, as_of, run_id)
             return Flow(

@@ -28,7 +28,8 @@ from credential_pipeline.gate.gate import gate_dataset
 from credential_pipeline.identify.persons import identify_batch
 from credential_pipeline.issue.apply import apply_plan
 from credential_pipeline.issue.earn import earn_batch
-from credential_pipeline.issue.plan import open_plans, plan_day
+from credential_pipeline.issue.plan import plan_day
+from credential_pipeline.issue.plans import open_plans
 from credential_pipeline.run import open_instance
 from credential_pipeline.runtime import open_runtime, prepare_database
 from credential_pipeline.settings import Settings, load_settings
@@ -277,7 +278,14 @@ def apply_in_chunks(settings: Settings) -> None:
     with open_runtime(settings, as_of=AS_OF) as runtime:
         for found in open_plans(runtime.engine):
             apply_plan(
-                runtime.engine, settings.institution, runtime.secrets, runtime.signer, found, "chunks", chunk=CHUNK
+                runtime.engine,
+                settings.institution,
+                runtime.secrets,
+                runtime.signer,
+                found,
+                "chunks",
+                now=AS_OF,
+                chunk=CHUNK,
             )
 
 

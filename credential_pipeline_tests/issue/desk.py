@@ -21,7 +21,8 @@ from credential_pipeline.identify.persons import identify_batch
 from credential_pipeline.institution import Institution
 from credential_pipeline.issue.apply import ApplyResult, apply_plan
 from credential_pipeline.issue.earn import EarnResult, earn_batch
-from credential_pipeline.issue.plan import PlanResult, open_plans, plan_day
+from credential_pipeline.issue.plan import PlanResult, plan_day
+from credential_pipeline.issue.plans import open_plans
 from credential_pipeline.store.document_form import read_document
 from credential_pipeline.store.secrets import SecretsDirectory
 from credential_pipeline.store.signing import signer_at
@@ -156,10 +157,11 @@ class Desk:
         *,
         signer_at: Callable[[datetime], Signer] | None = None,
         run_id: str = "run-1",
+        now: datetime = AS_OF,
         **options: Any,
     ) -> ApplyResult:
         return apply_plan(
-            self.engine, self.institution, self.secrets, signer_at or self.signer, plan, run_id, **options
+            self.engine, self.institution, self.secrets, signer_at or self.signer, plan, run_id, now=now, **options
         )
 
     def issue(self, day: date = DAY, as_of: datetime = AS_OF, **options: Any) -> int:
@@ -210,11 +212,12 @@ class Desk:
         """Every credential, read."""
         return [json.loads(data) for data in self.documents().values()]
 
-    def lines(self) -> list[tuple[Any, ...]]:
-        """(action, state, achievement, reasons) of all plan lines, plan by plan."""
+    def lines(self, plan: UUID | None = None) -> list[tuple[Any, ...]]:
+        """(action, state, achievement, reasons) of a plan's lines, or of all plan lines, plan by plan."""
         return self.rows(
             "select l.action, l.state, l.achievement, l.reasons from ledger.plan_line l join ledger.plan p"
-            " using (plan_id) order by p.recorded_at, l.ordinal"
+            " using (plan_id) where cast(:plan as uuid) is null or plan_id = :plan order by p.recorded_at, l.ordinal",
+            plan=plan,
         )
 
     def holds(self) -> list[tuple[Any, ...]]:

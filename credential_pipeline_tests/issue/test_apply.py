@@ -18,7 +18,7 @@ from credential_pipeline.credential.proof import verify_proof
 from credential_pipeline.errors import Terminal
 from credential_pipeline.issue.apply import ApplyResult
 from credential_pipeline.issue.compose import CheckError
-from credential_pipeline.issue.plan import open_plans
+from credential_pipeline.issue.plans import open_plans
 from credential_pipeline.report.reconcile import reconcile
 from credential_pipeline.store.document_form import store_document
 from credential_pipeline_tests.issue.desk import (
@@ -42,7 +42,7 @@ def test_an_applied_plan_has_recorded_all_that_belongs_to_a_credential(desk: Des
     desk.offer([*ROWS, passed("U9", "diploma")])
     plan = desk.planned()
     assert desk.apply(plan, run_id="run-2") == ApplyResult(issued=8, stale=0)
-    assert desk.value("select state from ledger.plan") == "applied"
+    assert desk.value("select state from ledger.plan where plan_id = :plan", plan=plan) == "applied"
     assert desk.rows(
         "select c.credential_id, c.award_id, c.cause, c.person_id, c.achievement, c.ordinal, c.as_of, c.run_id,"
         " c.awarded_on, s.state, s.version, e.seq, e.kind, m.kind"

@@ -57,6 +57,7 @@ def test_a_line_that_creates_cites_its_row_and_every_record_of_the_person() -> N
             "row": (b"r" * 32).hex(),
             "fields": (b"f" * 32).hex(),
             "records": sorted([b"sis:S1".hex(), b"lms:U1".hex()]),
+            "achievement": institution().catalogue.achievements["knots"].version,
         },
         achievement="knots",
         award_id=AWARD,
@@ -92,6 +93,7 @@ WAITS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "a score in words": ({"fields": passed("U1", score="eighty")}, ("result_outside_limits",)),
     "a date to come": ({"awarded_on": date(2026, 3, 3)}, ("awarded_after_as_of",)),
     "validity that is over": ({"achievement": "safety", "awarded_on": date(2025, 3, 2)}, ("validity_over",)),
+    "an alarm": ({"alarms": frozenset({"unusual_volume"})}, ("unusual_volume",)),
     "all at once": (
         {"achievement": "diploma", "contested": True, "records": [], "awarded_on": date(2027, 1, 1)},
         ("approval_required", "identity_uncertain", "no_identifier", "no_name", "awarded_after_as_of"),

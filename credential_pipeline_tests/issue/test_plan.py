@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from credential_pipeline.credential import identifiers
+from credential_pipeline.credential.keys import Signer
 from credential_pipeline.errors import Terminal
-from credential_pipeline.issue.plan import PlanResult, open_plans
+from credential_pipeline.issue.plan import PlanResult
+from credential_pipeline.issue.plans import hash_of, open_plans
 from credential_pipeline_tests.issue.desk import (
     ACHIEVEMENTS,
     AS_OF,
@@ -37,16 +41,30 @@ def test_a_plan_has_a_line_for_every_award_and_every_row_that_earns_nothing(desk
     desk.offer(ROWS)
     plan = desk.plan()
     assert plan.counts == {"create": 2, "hold": 1, "skip": 1}
-    assert sorted(desk.lines(), key=str) == [
+    assert sorted(desk.lines(plan.plan_id), key=str) == [
         ("create", "planned", "knots", ["earned"]),
         ("create", "planned", "safety", ["earned"]),
         ("hold", "held", "diploma", ["approval_required"]),
         ("skip", "skipped", None, ["outcome=failed"]),
     ]
-    assert desk.rows("select ordinal from ledger.plan_line order by 1") == [(0,), (1,), (2,), (3,)]
-    [stored] = desk.rows("select plan_id, hash, scope, as_of, counts from ledger.plan")
-    assert stored == (plan.plan_id, plan.hash, f"day:{DAY}", AS_OF, dict(plan.counts))
+    ordinals = desk.rows("select ordinal from ledger.plan_line where plan_id = :plan order by 1", plan=plan.plan_id)
+    assert ordinals == [(0,), (1,), (2,), (3,)]
+    found = desk.rows("select plan_id, hash, scope, as_of, counts from ledger.plan where approval = 'auto'")
+    assert found == [(plan.plan_id, plan.hash, f"day:{DAY}", AS_OF, dict(plan.counts))]
     assert plan.plan_id == identifiers.plan_id("school", plan.hash or b"")
+
+
+def test_what_needs_four_eyes_is_a_plan_of_its_own_that_waits(desk: Desk) -> None:
+    desk.offer([*ROWS, passed("UE", "diploma"), passed("UF", "diploma")], [user("UF", full_name="")])
+    plan = desk.plan()
+    assert plan.waiting is not None
+    waiting, credentials = plan.waiting
+    assert credentials == 2, "of the three diplomas one waits for a name as well"
+    assert desk.rows("select state, approval, scope from ledger.plan where plan_id = :p", p=waiting) == [
+        ("planned", "four_eyes", f"day:{DAY}")
+    ]
+    assert desk.lines(waiting) == [("create", "planned", "diploma", ["earned"])] * 2
+    assert open_plans(desk.engine) == [plan.plan_id]
 
 
 def test_the_hash_is_that_of_the_stored_lines(desk: Desk) -> None:
@@ -55,19 +73,26 @@ def test_the_hash_is_that_of_the_stored_lines(desk: Desk) -> None:
     plan = desk.plan()
     header = {
         "institution": "school",
+        "kind": "issue",
         "scope": f"day:{DAY}",
         "as_of": AS_OF.astimezone(UTC).isoformat(),
+        "approval": "auto",
+        "reason": None,
         "catalogue": desk.institution.catalogue.version.hex(),
     }
     lines = desk.rows(
-        "select action, reasons, inputs, achievement, award_id::text, credential_id::text, cause, facts"
-        " from ledger.plan_line order by ordinal"
+        "select action, reasons, inputs, achievement, award_id::text, credential_id::text, prior_id::text, cause, facts"
+        " from ledger.plan_line where plan_id = :plan order by ordinal",
+        plan=plan.plan_id,
     )
-    names = ("action", "reasons", "inputs", "achievement", "award", "credential", "cause", "facts")
+    names = ("action", "reasons", "inputs", "achievement", "award", "credential", "prior", "cause", "facts")
     hashed = hashlib.sha256()
     for value in (header, *(dict(zip(names, line, strict=True)) for line in lines)):
         hashed.update(json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode() + b"\n")
     assert hashed.digest() == plan.hash
+    with desk.engine.connect() as connection:
+        for stored, digest in desk.rows("select plan_id, hash from ledger.plan"):
+            assert hash_of(connection, "school", stored) == digest
 
 
 def test_another_home_makes_the_same_plan_whatever_the_order_of_rows_and_the_name_of_the_run(new_desk: NewDesk) -> None:
@@ -123,9 +148,16 @@ def test_auto_achievements_are_approved_by_the_catalogues_version_and_this_hash(
         (plan.plan_id, plan.hash, "catalogue", f"catalogue {version}", None)
     ]
     assert open_plans(desk.engine) == [plan.plan_id]
-    assert desk.rows("select purpose, first_position, size from ledger.status_block order by 1") == [
-        ("revocation", 0, 1),
-        ("suspension", 0, 1),
+
+
+def test_places_are_reserved_when_the_plan_is_applied_and_not_before(desk: Desk) -> None:
+    desk.offer(ROWS)
+    plan = desk.planned()
+    assert desk.count("ledger.status_block") == 0
+    desk.apply(plan)
+    assert desk.rows("select purpose, first_position, size, plan_id from ledger.status_block order by 1") == [
+        ("revocation", 0, 1, plan),
+        ("suspension", 0, 1, plan),
     ]
 
 
@@ -141,23 +173,25 @@ def test_four_eyes_are_held_and_nothing_is_approved_or_reserved_for_them(desk: D
 
 def test_places_are_counted_by_purpose_in_the_order_of_lines(desk: Desk) -> None:
     desk.offer([passed(f"U{n}", course) for n in range(5) for course in ("knots", "safety", "diploma")])
-    desk.plan()
+    plan = desk.plan()
     for course in ("knots", "safety"):
         found = desk.rows(
             "select status_ordinal from ledger.plan_line where achievement = :course order by ordinal", course=course
         )
         assert found == [(n,) for n in range(5)]
-    assert desk.value("select count(status_ordinal) from ledger.plan_line where achievement = 'diploma'") == 0
+    held = "select count(status_ordinal) from ledger.plan_line where achievement = 'diploma' and plan_id = :plan"
+    assert desk.value(held, plan=plan.plan_id) == 0
 
 
 def test_nothing_new_is_no_plan(desk: Desk) -> None:
     desk.offer(ROWS)
     assert desk.issue() == 2
+    waiting = desk.value("select plan_id from ledger.plan where approval = 'four_eyes'")
     before = written(desk.engine)
-    assert desk.plan(as_of=LATER) == PlanResult(None, None, {})
+    assert desk.plan(as_of=LATER) == PlanResult(None, None, {}, (waiting, 1))
     desk.offer(ROWS, day=NEXT)
     assert desk.plan(NEXT, LATER) == PlanResult(None, None, {})
-    assert written(desk.engine) == before
+    assert written(desk.engine) == before, "one plan waits for the diploma, whatever day offers its row again"
 
 
 def test_a_plan_that_a_dead_run_left_is_found_and_its_lines_are_not_planned_again(desk: Desk) -> None:
@@ -183,14 +217,61 @@ def test_two_runs_of_a_day_at_once_make_one_plan(desk: Desk) -> None:
     desk.earn()
     with ThreadPoolExecutor(2) as pool:
         plans = list(pool.map(lambda run: desk.plan(run_id=run), ("run-a", "run-b")))
-    assert sorted(plan.counts.get("create", 0) for plan in plans) == [0, 100]
-    assert desk.count("ledger.plan") == desk.count("ledger.approval") == desk.count("ledger.status_block") == 1
+    assert plans[0] == plans[1], "whoever comes second finds the plan that stands"
+    assert plans[0].counts == {"create": 100}
+    assert desk.count("ledger.plan") == desk.count("ledger.approval") == 1
+    assert desk.count("ledger.plan_line") == 100
+
+
+def test_who_plans_again_waits_for_who_applies_and_sees_what_they_did(desk: Desk) -> None:
+    """The plan is changed by a correction while its first chunk is being signed: it is neither voided nor doubled."""
+    desk.offer([passed("UA"), passed("UB")])
+    plan = desk.planned()
+    signing, signed = threading.Event(), threading.Event()
+
+    def slow(as_of: datetime) -> Signer:
+        signing.set()
+        assert signed.wait(60)
+        return desk.signer(as_of)
+
+    with ThreadPoolExecutor(2) as pool:
+        applying = pool.submit(desk.apply, plan, signer_at=slow, chunk=1)
+        assert signing.wait(60)
+        desk.offer([passed("UA"), passed("UB"), passed("UC")])
+        planning = pool.submit(desk.plan, DAY, LATER)
+        deadline = time.monotonic() + 60
+        waits = (
+            "select count(*) from pg_locks where locktype = 'advisory' and not granted and database = (select oid from"
+        )
+        while not desk.value(f"{waits} pg_database where datname = current_database())"):
+            assert time.monotonic() < deadline
+            assert not planning.done()
+            time.sleep(0.01)
+        signed.set()
+        again = planning.result(60)
+        assert (again.counts, again.plan_id == plan) == ({"create": 1}, False)
+        assert applying.result(60).issued == 2
+    assert desk.issue(as_of=LATER) == 1
+    assert desk.count("ledger.credential") == desk.count("outbox.message") == 3
+
+
+def test_an_award_that_an_approved_plan_will_make_is_in_no_other(new_desk: NewDesk) -> None:
+    """Its achievement began to need four eyes after it was planned: the plan that was made first makes it."""
+    desk = new_desk()
+    desk.offer([passed("UA")])
+    first = desk.planned()
+    desk.offer([passed("UA")], day=NEXT)
+    desk.institution = institution(achievement("knots", approval="four_eyes"), *ACHIEVEMENTS[1:])
+    assert desk.plan(NEXT, LATER).waiting is None
+    assert desk.apply(first).issued == 1
 
 
 def test_a_hold_is_released_when_its_reason_is_gone_and_says_who_did_it(desk: Desk) -> None:
     desk.offer([passed("UA")], [user("UA", full_name="")])
-    assert desk.plan().counts == {"hold": 1}
-    assert desk.plan(as_of=LATER).plan_id is None, "the same hold is not planned again"
+    first = desk.plan()
+    assert first.counts == {"hold": 1}
+    assert desk.plan(as_of=LATER) == first, "a plan that only holds is the same one when it is made again"
+    assert desk.count("ledger.plan") == 1
     desk.offer([passed("UA")], [user("UA", full_name="Ada Learner")], NEXT)
     assert desk.plan(NEXT, LATER).counts == {"create": 1}
     assert desk.rows("select state, decided_by, decision_reason from ledger.hold") == [
@@ -224,14 +305,15 @@ def test_two_persons_who_may_be_one_human_wait_for_what_both_earned_alone(desk: 
         "insert into identity.review_pair (left_key, right_key, reason, state, run_id)"
         " values ('lms:UA', 'lms:UB', 'test', 'waiting', 'run')"
     )
-    desk.plan()
+    first = desk.plan()
     assert sorted(desk.lines(), key=str) == [
         ("create", "planned", "knots", ["earned"]),
         ("create", "planned", "safety", ["earned"]),
         *[("hold", "held", "knots", ["identity_uncertain"])] * 2,
     ]
     desk.write("update identity.review_pair set state = 'different'")
-    assert desk.plan(as_of=LATER).counts == {"create": 2}
+    assert desk.plan(as_of=LATER).counts == {"create": 4}
+    assert desk.rows("select plan_id, state from ledger.plan where state = 'stale'") == [(first.plan_id, "stale")]
 
 
 def test_awards_of_another_day_are_not_planned(desk: Desk) -> None:

@@ -259,7 +259,8 @@ def test_key_rotation_and_compromise(publisher: Publisher, engine: Engine, colle
             {"at": ledger.AS_OF + DAY},
         )
     result = publisher(ledger.AS_OF + 2 * DAY, key="key-2")
-    assert (result.documents, result.written) == (2, 2)  # did.json and keys.json
+    assert (result.documents, result.status_lists) == (2, 1)  # did.json, keys.json; the list that the lost key signed
+    assert (result.states, result.written) == (0, 3)
     did = publisher.read(".well-known/did.json")
     assert did["assertionMethod"] == ["did:web:badges.college.example#key-2"]
     assert len(did["verificationMethod"]) == 2

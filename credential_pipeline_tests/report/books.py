@@ -95,14 +95,16 @@ insert into ledger.credential (credential_id, award_id, cause, public_id, id_sec
   values (uuid_of(3, :n), uuid_of(2, :n), 'issue', :public, 1, 1, uuid_of(1, :n), 'knots', uuid_of(4, 1), :n, 'key-1',
     1, :n, '2026-03-02 12:00Z', date '2026-02-01' + :n, case when :n > 4 then timestamptz '2027-02-15Z' end,
     :stored, :form, :sha, 'run');
-insert into ledger.credential_state (credential_id, state) values (uuid_of(3, :n), :state);
+insert into ledger.credential_state (credential_id, state, version) values (uuid_of(3, :n), :state, :version);
 insert into ledger.event (credential_id, seq, kind, actor, run_id)
   values (uuid_of(3, :n), 1, 'issued', 'x', 'run'), (uuid_of(3, :n), 2, 'published', 'x', 'run');
+insert into ledger.event (credential_id, seq, kind, actor, run_id)
+  select uuid_of(3, :n), 3, :state, 'x', 'run' where :version = 2;
 insert into outbox.message (message_id, kind, credential_id, person_id)
   values (uuid_of(5, :n), 'issued', uuid_of(3, :n), uuid_of(1, :n));
 insert into ledger.publication (target, path, kind, credential_id, digest, version, size_bytes, run_id)
   values (:target, 'credentials/' || :public || '.json', 'credential', uuid_of(3, :n), :sha, 1, 1, 'run'),
-         (:target, 'state/' || :public || '.json', 'state', uuid_of(3, :n), :state_sha, 1, 1, 'run');
+         (:target, 'state/' || :public || '.json', 'state', uuid_of(3, :n), :state_sha, :version, 1, 'run');
 """
 
 STATUS = """
@@ -138,6 +140,7 @@ def write(engine: Engine) -> dict[str, bytes]:
                 {
                     **common, "n": n, "public": public, "stored": stored, "form": form, "sha": digest(document),
                     "state_sha": digest(state), "state": "revoked" if n == 3 else "current",
+                    "version": 2 if n == 3 else 1,
                 },
             )  # fmt: skip
         objects["status/1.json"] = status_list({3})

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, text
 from credential_pipeline.credential import identifiers
 from credential_pipeline.errors import Terminal
 from credential_pipeline.institution.load import load_institution
-from credential_pipeline.report.explain import as_text, explain_credential
+from credential_pipeline.report.explain import as_text, explain
 from credential_pipeline.store.postgres import open_engine
 from credential_pipeline_tests.e2e.college import CATALOGUE, HEADER, INSTITUTION, write_college
 from credential_pipeline_tests.e2e.conftest import AS_OF, DAY, House
@@ -86,7 +86,7 @@ class Explained:
     ada: str
 
     def chain(self, name: str | None = None) -> dict[str, Any]:
-        return explain_credential(self.engine, self.ada if name is None else name)
+        return explain(self.engine, self.ada if name is None else name)
 
     def one(self, statement: str, **parameters: object) -> Any:
         with self.engine.connect() as connection:
@@ -234,21 +234,31 @@ def test_it_is_found_by_any_of_its_names(explained: Explained) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["00000000-0000-0000-0000-000000000000", "a" * 26, "https://badges.college.example/credentials/x.json", "", "U1"],
+    [
+        "00000000-0000-0000-0000-000000000000",
+        "a" * 26,
+        "https://badges.college.example/credentials/x.json",
+        "",
+        "U1",
+        "f" * 64,
+        "completions.csv:99",
+        "nothing.csv:1",
+        "lms:U99",
+        "2026-13-01x",
+    ],
 )
 def test_a_name_of_nothing_is_told_what_to_give_instead(explained: Explained, name: str) -> None:
     with pytest.raises(Terminal) as caught:
         explained.chain(name)
-    assert str(caught.value) == (
-        f"no credential {name!r} in this ledger; give its credential_id, its public id or its URL"
-    )
+    assert str(caught.value).startswith(f"nothing in this ledger is named {name!r}; give a credential (")
 
 
 def test_as_text_each_link_is_named_and_nothing_personal_is_shown(explained: Explained) -> None:
     chain = explained.chain()
     told = as_text(chain)
     titles = [line for line in told.splitlines() if not line.startswith(" ")]
-    assert titles == ["credential", "plan line", "rule", "person", "source records", "evidence", "events"]
+    assert titles == ["credential", "plan line", "rule", "person", "source records", "evidence", "events",
+                      "publications"]  # fmt: skip
     assert "file=completions_late.csv  row=2" in told
     assert "source_key=lms:U1" in told
     for value in (chain["credential"]["public_id"], chain["rule"]["catalogue_version"], chain["plan_line"]["plan_hash"],

@@ -24,7 +24,7 @@ def test_balances(engine: Engine) -> None:
         assert terms == {
             "balanced": True, "landed": 12, "accepted": 10, "quarantined": 2, "earning": 9, "skipped": 1, "earned": 9,
             "issued": 8, "held": 1, "credentials": 8, "erased": 0, "published": 8, "documents_compared": 8,
-            "objects_compared": 17,
+            "objects_compared": 17, "erased_rows": 0,
         }  # fmt: skip
         assert [(d.dataset, d.evidence, d.landed) for d in found.datasets] == [
             ("lms.done", True, 12), ("lms.users", False, 1)
@@ -111,10 +111,23 @@ BROKEN = {
         " where kind = 'credential' and credential_id = uuid_of(3, 7)"), (0, 1),
     ),
     "erased credentials still published": (
-        "update ledger.credential set document = null where credential_id = uuid_of(3, 7)", (0, 1),
+        ("update ledger.credential set document = null where credential_id = uuid_of(3, 7);"
+        "update ledger.credential_state set state = 'withdrawn' where credential_id = uuid_of(3, 7)"), (0, 1),
     ),
     "credentials = published states": (
-        "update ledger.credential_state set version = 2, state = 'revoked' where credential_id = uuid_of(3, 7)", (8, 7),
+        ("update ledger.credential_state set version = 2, state = 'revoked' where credential_id = uuid_of(3, 7);"
+        "insert into ledger.event (credential_id, seq, kind, actor, run_id)"
+        " values (uuid_of(3, 7), 3, 'revoked', 'x', 'run')"), (8, 7),
+    ),
+    "versions of states = events": (
+        "delete from ledger.event where kind = 'revoked'", (8, 7),
+    ),
+    "erased rows are empty": (
+        ("update landed.row set problems = '[\"erased\"]', cells = '{\"name\": \"x\"}'"
+        " where dataset = 'lms.done' and row_number = 11"), (0, 1),
+    ),
+    "erased documents = withdrawn credentials": (
+        "update ledger.credential_state set state = 'withdrawn' where credential_id = uuid_of(3, 3)", (0, 1),
     ),
     "published documents = published events": (
         "delete from ledger.event where seq = 2 and credential_id = uuid_of(3, 1)", (0, 1),
@@ -125,6 +138,20 @@ BROKEN = {
         " where credential_id = uuid_of(3, 2)"), (8, 7),
     ),
 }  # fmt: skip
+
+
+def test_an_erased_person_who_holds_something_is_a_difference_of_the_whole(
+    engine: Engine, server_url: str, database_url: str
+) -> None:
+    books.write(engine)
+    books.by_hand(
+        server_url, database_url,
+        "insert into ledger.erasure (person_id, actor, reason, counts, run_id)"
+        " values (uuid_of(1, 5), 'x', 'x', '{}', 'run')",
+    )  # fmt: skip
+    (difference,) = reconcile(engine).differences
+    assert difference.term == "erased persons hold nothing"
+    assert difference.where == f"person {books.uuid(1, 5)}"
 
 
 @pytest.mark.parametrize("term", BROKEN)

@@ -22,6 +22,7 @@ row = Table(
     recorded_at(),
     Index(None, "dataset"),
     Index(None, "source_key"),
+    Index(None, "lookup_rows", postgresql_using="gin", postgresql_where="lookup_rows <> '{}'"),
     schema="accepted",
     comment="An accepted row. lookup_rows: landed rows of other datasets that its fields were completed from.",
 )

@@ -49,6 +49,7 @@ source_record = Table(
     day(),
     text("run_id"),
     Index(None, "person_id"),
+    Index(None, "row_id"),
     schema="identity",
     comment="A person as one system knows them; link_rule says why it belongs to person_id (first_sight when alone).",
 )

@@ -80,6 +80,7 @@ award = Table(
         unique=True,
         postgresql_where="duplicate_of is null",
     ),
+    Index(None, "person_id"),
     schema="ledger",
     comment="Person x achievement x occurrence. person_id moves to the survivor of a merge, award_id never changes.",
 )
@@ -127,9 +128,13 @@ plan = Table(
     text("created_by"),
     text("run_id"),
     recorded_at(),
+    Column("approval", Text, nullable=False, server_default="auto"),
+    Column("reason", Text, nullable=True),
+    document("forecast", null=True),
     Index(None, "scope", "state"),
     schema="ledger",
-    comment="What would happen, before it happens. state: planned | approved | applied.",
+    comment="What would happen, before it happens. state: planned | approved | applied | stale. approval: auto | "
+    "four_eyes.",
 )
 
 plan_line = Table(
@@ -150,13 +155,16 @@ plan_line = Table(
     document("inputs"),
     text("state"),
     Column("run_id", Text, nullable=True),
+    Column("prior_id", Uuid, ForeignKey("ledger.credential.credential_id", use_alter=True), nullable=True),
     PrimaryKeyConstraint("plan_id", "ordinal"),
     Index(None, "credential_id"),
     Index(None, "award_id"),
     Index(None, "row_id"),
+    Index(None, "prior_id"),
     Index("ix_plan_line_open", "plan_id", "ordinal", postgresql_where="state = 'planned'"),
     schema="ledger",
-    comment="create | hold | skip, with reasons and cited inputs. state: planned | applied | held | skipped.",
+    comment="create | replace | renew | revoke | suspend | reinstate | hold | skip, with reasons and cited inputs. "
+    "prior_id: the credential that the line is about. state: planned | applied | held | skipped.",
 )
 
 approval = Table(
@@ -172,7 +180,8 @@ approval = Table(
     instant("expires_at", null=True),
     UniqueConstraint("plan_id", "kind", "approver"),
     schema="ledger",
-    comment="Who let a plan through, bound to its hash. kind: catalogue (auto achievements) | signature.",
+    comment="Who let a plan through, bound to its hash. kind: catalogue (auto achievements) | actor (a command given "
+    "by name) | signature (SSHSIG); preparation is the preparer's own signature and lets nothing through.",
 )
 
 hold = Table(
@@ -188,10 +197,12 @@ hold = Table(
     Column("decided_by", Text, nullable=True),
     instant("decided_at", null=True),
     Column("decision_reason", Text, nullable=True),
+    document("released", null=True),
     PrimaryKeyConstraint("award_id", "cause", "action"),
     Index(None, "state"),
     schema="ledger",
-    comment="An award that waits for a person: waiting | released | rejected. A rejected hold stays, with its reason.",
+    comment="An award that waits for a person: waiting | released | rejected. A rejected hold stays, with its reason. "
+    "released: reasons that a person let go; they hold it no more.",
 )
 
 status_cursor = Table(
@@ -313,4 +324,44 @@ publication = Table(
     Index(None, "credential_id", "kind"),
     schema="ledger",
     comment="The manifest: which object stands where, with which digest and version.",
+)
+
+action = Table(
+    "action",
+    metadata,
+    Column("action_id", BigInteger, Identity(), primary_key=True),
+    text("kind"),
+    text("subject"),
+    text("actor"),
+    Column("reason", Text, nullable=True),
+    document("detail", null=True),
+    text("run_id"),
+    recorded_at("happened_at"),
+    Index(None, "subject"),
+    schema="ledger",
+    comment="The audit log of what is not about one credential: plans, approvals, holds, keys, erasures. Append-only.",
+)
+
+erasure = Table(
+    "erasure",
+    metadata,
+    Column("person_id", Uuid, ForeignKey("identity.person.person_id"), primary_key=True),
+    text("actor"),
+    text("reason"),
+    document("counts"),
+    text("run_id"),
+    recorded_at("erased_at"),
+    schema="ledger",
+    comment="Persons whose data was erased: who asked, why, and how many rows of each table were emptied.",
+)
+
+tombstone = Table(
+    "tombstone",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("secret_version", Integer, nullable=False),
+    Column("person_id", Uuid, ForeignKey("ledger.erasure.person_id"), nullable=False),
+    recorded_at(),
+    schema="ledger",
+    comment="Keyed hashes of the source keys and rows of erased persons: what bears one of them lands empty.",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, Index, Table, UniqueConstraint, Uuid
+from sqlalchemy import Column, ForeignKey, Index, Integer, Table, UniqueConstraint, Uuid
 
 from credential_pipeline.store.tables.base import instant, metadata, recorded_at, text
 
@@ -15,8 +15,10 @@ message = Table(
     Column("person_id", Uuid, ForeignKey("identity.person.person_id"), nullable=False),
     recorded_at(),
     instant("sent_at", null=True),
-    UniqueConstraint("credential_id", "kind"),
+    Column("occasion", Integer, nullable=False, server_default="1"),
+    UniqueConstraint("credential_id", "kind", "occasion"),
     Index(None, "recorded_at", postgresql_where="sent_at is null"),
     schema="outbox",
-    comment="A notification that waits to be sent: issued | superseded | revoked | expiring. No address is kept here.",
+    comment="A notification that waits to be sent: issued | superseded | revoked | suspended | reinstated | expiring. "
+    "occasion: the version of the credential's state that it tells of. No address is kept here.",
 )

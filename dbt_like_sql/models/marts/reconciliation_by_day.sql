@@ -33,7 +33,7 @@ credential as (
         count(*) as credentials,
         count(*) filter (where issued.is_erased) as erased,
         count(*) filter (where published.credential_id is not null and not issued.is_erased) as published,
-        count(*) filter (where told.credential_id is not null) as messages
+        count(*) filter (where told.credential_id is not null and not issued.is_erased) as messages
     from {{ ref('stg_ledger__credential') }} as issued
     join {{ ref('stg_ledger__award') }} as award on award.award_id = issued.award_id
     left join (
@@ -71,7 +71,7 @@ select
     coalesce(landed.accepted_evidence - landed.earning - landed.skipped, 0) as undecided,
     coalesce(award.earned - award.issued - award.held, 0) as unissued,
     coalesce(credential.credentials - credential.erased - credential.published, 0) as unpublished,
-    coalesce(credential.credentials - credential.messages, 0) as untold
+    coalesce(credential.credentials - credential.erased - credential.messages, 0) as untold
 from day
 left join landed on landed.day = day.day
 left join award on award.day = day.day

@@ -1,0 +1,339 @@
+"""A window's plans: which of its credentials are renewed, which are blocked and why; stored before anything happens.
+
+Two plans, as for a day: the `auto` achievements of a shard (scope `window:2027-03/0`), let through by the catalogue's
+version, and the `four_eyes` ones of all shards (scope `window:2027-03`), approved once for the window and applied shard
+by shard. With the policy `renewal_approval: window` all are `four_eyes`. Belongs here: finding and judging the due.
+Does not belong here: requirements (requirements.py), storing a plan (issue/plans.py) and carrying it out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine, Row, text
+
+from credential_pipeline.credential import identifiers
+from credential_pipeline.credential.keys import Signer
+from credential_pipeline.institution import Institution
+from credential_pipeline.institution.calendar import day_of, start_of_day
+from credential_pipeline.institution.catalogue import Achievement
+from credential_pipeline.issue import plans
+from credential_pipeline.issue.apply import ApplyResult, apply_plan
+from credential_pipeline.issue.lines import NOT_FOR_RELEASE, Line, outside_limits, recipient_of
+from credential_pipeline.issue.plans import ISSUING_LOCK, LINES_AT_ONCE, PIPELINE, SHARD_OF, Header, Stored
+from credential_pipeline.renew.due import ENDING, OF_SHARD, Window, opened, renewed_until
+from credential_pipeline.renew.requirements import Asked, Met, Requirements
+from credential_pipeline.store.postgres import transaction_lock
+from credential_pipeline.store.secrets import SecretsDirectory
+from credential_pipeline.store.signing import key_at
+
+log = logging.getLogger(__name__)
+
+RENEWAL = "renew"
+"""The kind of these plans, and the action of their lines."""
+
+
+@dataclass(frozen=True)
+class WindowPlans:
+    """The plans that stand for a window: of its shard, and the one of all shards that needs signatures."""
+
+    auto: Stored | None
+    four_eyes: Stored | None
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Lines by action, of both."""
+        return Counter(self.auto.counts if self.auto else {}) + Counter(self.four_eyes.counts if self.four_eyes else {})
+
+    @property
+    def ids(self) -> tuple[UUID, ...]:
+        """Both plans."""
+        return tuple(plan.plan_id for plan in (self.auto, self.four_eyes) if plan)
+
+
+def plan_window(
+    engine: Engine,
+    institution: Institution,
+    secrets: SecretsDirectory,
+    of: Window,
+    as_of: datetime,
+    run_id: str,
+    *,
+    created_by: str = PIPELINE,
+    four_eyes: bool = True,
+) -> WindowPlans:
+    """Plan the renewals of a shard's window that are due, and (`four_eyes`) those of the whole window that wait.
+
+    One transaction. A plan of which nothing has been applied is made again with its own `as_of`: the same hash, and it
+    stands; another, and the new plan takes its place. What is renewed or planned already is not planned again.
+
+    Raises:
+        Terminal: no key could sign at `as_of`.
+    """
+    key_at(secrets, as_of)
+    lines = _Lines(institution, of)
+    header = Header(RENEWAL, of.scope, as_of, created_by=created_by)
+    with engine.begin() as connection:
+        transaction_lock(connection, ISSUING_LOCK)
+        plans.record_catalogue(connection, institution, run_id)
+        # What waits for signatures comes first: what no more has to wait is then free for the shard's own plan.
+        waiting = _plan_four_eyes(connection, institution, of, header, run_id) if four_eyes else None
+        auto = plans.standing_plan(connection, institution, header, lines.on(connection), run_id)
+        if auto is not None and auto.does_something:
+            plans.approve_by_catalogue(connection, institution, auto.plan_id)
+    found = WindowPlans(auto, waiting)
+    if found.ids:
+        log.info("%s: %s", of.scope, ", ".join(f"{n} {action}" for action, n in sorted(found.counts.items())))
+    return found
+
+
+def _plan_four_eyes(
+    connection: Connection, institution: Institution, of: Window, header: Header, run_id: str
+) -> Stored | None:
+    whole = replace(of, shard=None)
+    header = replace(header, scope=whole.scope, approval="four_eyes")
+    some_wait = any(_waits(institution, a) for a in opened(institution, of, header.as_of).values())
+    if not some_wait and plans.not_begun(connection, header) is None:
+        return None
+    return plans.standing_plan(connection, institution, header, _Lines(institution, whole).on(connection), run_id)
+
+
+def apply_window(
+    engine: Engine,
+    institution: Institution,
+    secrets: SecretsDirectory,
+    signer_at: Callable[[datetime], Signer],
+    of: Window,
+    run_id: str,
+    *,
+    now: datetime,
+    **options: int,
+) -> ApplyResult:
+    """Carry out a shard's part of the window's approved plans; what an earlier call did is found done.
+
+    Raises:
+        Refused: an approval does not hold, or a plan that needs four eyes went stale.
+    """
+    with engine.connect() as connection:
+        approved = connection.execute(
+            text(
+                "select plan_id, scope from ledger.plan where kind = :kind and scope = any(:scopes)"
+                " and state = 'approved' order by recorded_at, plan_id"
+            ),
+            {"kind": RENEWAL, "scopes": [of.scope, replace(of, shard=None).scope]},
+        ).all()
+    done = ApplyResult(0, 0)
+    for plan_id, scope in approved:
+        shard = None if scope == of.scope else of.shard
+        step = apply_plan(engine, institution, secrets, signer_at, plan_id, run_id, now=now, shard=shard, **options)
+        done = ApplyResult(done.issued + step.issued, done.stale + step.stale)
+    return done
+
+
+def still_blocked(connection: Connection, of_all: Sequence[Window]) -> dict[str, int]:
+    """Why renewals of these windows wait for a person, by whichever plan -> how many do."""
+    rows = connection.execute(
+        text(
+            "select reason, count(*) from ledger.hold h join ledger.award w using (award_id),"
+            " jsonb_array_elements_text(h.reasons) reason"
+            " where h.state = 'waiting' and h.action = 'renew' and h.cause = any(:causes)"
+            f" and {SHARD_OF.format('w.person_id')} = any(:shards) group by 1 order by 1"
+        ),
+        {"causes": [of.cause for of in of_all], "shards": [of.shard for of in of_all]},
+    )
+    return {reason: count for reason, count in rows}
+
+
+def still_waiting(connection: Connection, plan_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of these plans that nobody has approved yet."""
+    return set(
+        connection.scalars(
+            text("select plan_id from ledger.plan where plan_id = any(:plans) and state = 'planned'"),
+            {"plans": list(plan_ids)},
+        )
+    )
+
+
+def _waits(institution: Institution, achievement: Achievement) -> bool:
+    return institution.policies.renewal_approval == "window" or achievement.approval == "four_eyes"
+
+
+# The window's credentials are pinned first: from them on everything is looked up by key. Joined in one, a planner that
+# has no statistics yet, as after a bulk load, reads the whole window again for each award (60,000 took 10 s a shard).
+PIN = f"""
+insert into due_window
+{ENDING}
+select e.credential_id from ending e join ledger.award w using (award_id)
+where e.achievement = any(:achievements) and w.duplicate_of is null and {OF_SHARD}
+"""
+
+# Whoever corrected a name knew better than the source: a renewal keeps what the correction says.
+CANDIDATES = f"""
+select c.credential_id, c.award_id, w.person_id, c.achievement, c.awarded_on, c.valid_until, w.occurrence,
+       s.state, s.version, l.facts, l.row_id,
+       exists (select from ledger.plan_line x where x.award_id = c.award_id and x.state = 'applied'
+               and starts_with(x.cause, 'correction:') and x.reasons ? 'name') as name_corrected,
+       (select jsonb_agg(jsonb_build_object(
+          'source', r.source, 'source_key', r.source_key, 'full_name', r.full_name, 'given_name', r.given_name,
+          'family_name', r.family_name, 'email', r.email, 'fields_hash', encode(r.fields_hash, 'hex')))
+        from identity.source_record r where r.person_id = w.person_id) as records
+from due_window
+join ledger.credential c using (credential_id)
+join ledger.credential_state s using (credential_id)
+join ledger.award w using (award_id)
+join ledger.plan_line l on l.plan_id = c.plan_id and l.ordinal = c.ordinal
+where s.state in ('current', 'suspended') and l.facts is not null
+  and not exists (select from ledger.credential n where n.award_id = c.award_id and n.cause = :cause)
+  and not exists (select from ledger.plan_line x where x.award_id = c.award_id and x.cause = :cause
+                  and x.action = 'renew' and x.state || '' = 'planned' and x.plan_id <> :again)
+  and not exists (select from ledger.hold h where h.award_id = c.award_id and h.cause = :cause
+                  and h.action = 'renew' and h.state = 'rejected')
+order by {SHARD_OF.format("w.person_id")}, c.achievement, c.award_id
+"""
+
+
+class _Lines:
+    """Makes the lines of one window's plan, a chunk of candidates at a time."""
+
+    def __init__(self, institution: Institution, of: Window) -> None:
+        self._institution = institution
+        self._of = of
+
+    def on(self, connection: Connection) -> Callable[[Header, UUID], Iterator[Line]]:
+        """The lines as a function of the header and of the plan whose lines count as not said."""
+        return lambda header, again: self._lines(connection, header, again)
+
+    def _lines(self, connection: Connection, header: Header, again: UUID) -> Iterator[Line]:
+        waits = header.approval == "four_eyes"
+        due = opened(self._institution, self._of, header.as_of)
+        due = {name: a for name, a in due.items() if _waits(self._institution, a) == waits}
+        holds = self._holds(connection, again)
+        requirements = Requirements(connection, self._institution, header.as_of)
+        connection.execute(text("create temporary table due_window (credential_id uuid primary key) on commit drop"))
+        connection.execute(text(PIN), {**self._of.bounds(self._institution), "achievements": list(due)})
+        connection.execute(text("analyze due_window"))
+        rows = connection.execute(
+            text(CANDIDATES),
+            {"cause": self._of.cause, "again": again},
+            execution_options={"yield_per": LINES_AT_ONCE},
+        )
+        for chunk in rows.partitions():
+            for name, group in groupby(chunk, key=attrgetter("achievement")):
+                yield from self._chunk(requirements, due[name], list(group), header.as_of, holds)
+        connection.execute(text("drop table due_window"))
+
+    def _chunk(
+        self,
+        requirements: Requirements,
+        achievement: Achievement,
+        rows: Sequence[Row[Any]],
+        as_of: datetime,
+        holds: Mapping[UUID, _Hold],
+    ) -> Iterator[Line]:
+        ends = [day_of(row.valid_until, self._institution.zone) for row in rows]
+        asked = [Asked(row.award_id, row.person_id, end) for row, end in zip(rows, ends, strict=True)]
+        for row, end, met in zip(rows, ends, requirements.ask(achievement, asked), strict=True):
+            hold = holds.get(row.award_id, NOT_HELD)
+            line = self._line(achievement, row, end, met, as_of, hold)
+            if line.action != "hold" or hold.waiting != line.reasons:
+                yield line
+
+    def _line(self, achievement: Achievement, row: Row[Any], end: date, met: Met, as_of: datetime, hold: _Hold) -> Line:
+        facts = self._facts(achievement, row)
+        waits = self._reasons(achievement, row, end, facts, as_of) + met.missing
+        reasons = tuple(r for r in waits if r in NOT_FOR_RELEASE or r not in hold.released)
+        inputs: dict[str, Any] = {
+            "prior": f"{row.state}:{row.version}",
+            "achievement": achievement.version,
+            "records": sorted(record["fields_hash"] for record in row.records or ()),
+            **met.citations,
+        }
+        if hold.plan:  # else what was held and is as it was before would make the plan of before once more
+            inputs["hold"] = hold.plan
+        return Line(
+            action="hold" if reasons else "renew",
+            reasons=reasons or ("due",),
+            inputs=inputs,
+            achievement=achievement.id,
+            award_id=row.award_id,
+            credential_id=identifiers.credential_id(row.award_id, self._of.cause),
+            cause=self._of.cause,
+            person_id=row.person_id,
+            row_id=row.row_id,
+            # What is held says nothing of the person: the next plan looks at them again.
+            facts={"action": RENEWAL} if reasons else facts,
+            purpose=None if reasons else achievement.status_purpose,
+            prior_id=row.credential_id,
+        )
+
+    def _facts(self, achievement: Achievement, row: Row[Any]) -> dict[str, Any]:
+        """What the next version says: the award as it was, the person as they are now, the next end."""
+        institution = self._institution
+        facts: dict[str, Any] = {
+            "awarded_on": row.awarded_on.isoformat(),
+            "occurrence": row.occurrence,
+            **recipient_of(row.records or (), institution),
+            "valid_until": renewed_until(row.valid_until, achievement, institution).isoformat(),
+        }
+        if row.name_corrected and "name" in facts and "name" in row.facts:
+            facts["name"] = row.facts["name"]
+        if results := row.facts.get("results"):
+            facts["results"] = results
+        return facts
+
+    def _reasons(
+        self, achievement: Achievement, row: Row[Any], end: date, facts: Mapping[str, Any], as_of: datetime
+    ) -> list[str]:
+        institution, renewal = self._institution, achievement.renewal
+        assert renewal is not None  # noqa: S101
+        name = facts.get("name", "")
+        described = {result.id for result in achievement.results}
+        waits = {
+            "suspended": row.state == "suspended",
+            "grace_over": as_of > start_of_day(end + timedelta(days=renewal.grace_days), institution.zone),
+            "no_identifier": not facts["identifiers"],
+            "no_name": institution.recipient.name == "shown" and not name,
+            "name_with_digits": any(c.isdigit() for c in name),
+            "result_outside_limits": any(r["id"] not in described for r in facts.get("results", ()))
+            or any(outside_limits(result, facts) for result in achievement.results),
+            # VC Data Model 2.0, 4.9: validUntil lies after validFrom.
+            "validity_over": datetime.fromisoformat(facts["valid_until"]) <= as_of,
+        }
+        return [reason for reason, holds in waits.items() if holds]
+
+    def _holds(self, connection: Connection, again: UUID) -> dict[UUID, _Hold]:
+        rows = connection.execute(
+            text(
+                "select award_id, reasons, state, coalesce(decided_by, '') <> :pipeline as by_a_person, plan_id"
+                " from ledger.hold where cause = :cause and action = 'renew' and plan_id <> :again"
+            ),
+            {"cause": self._of.cause, "pipeline": PIPELINE, "again": again},
+        )
+        return {
+            row.award_id: _Hold(
+                waiting=() if row.state == "released" else tuple(row.reasons),
+                released=tuple(row.reasons) if row.state == "released" and row.by_a_person else (),
+                plan=str(row.plan_id),
+            )
+            for row in rows
+        }
+
+
+@dataclass(frozen=True)
+class _Hold:
+    """How a renewal is held: the reasons it waits for, those that a person released, and the plan that said so."""
+
+    waiting: tuple[str, ...] = ()
+    released: tuple[str, ...] = ()
+    plan: str | None = None
+
+
+NOT_HELD = _Hold()
