@@ -8,14 +8,15 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, make_url, text
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
 
 from credential_pipeline.institution import Institution
 from credential_pipeline.institution.load import load_institution
+from credential_pipeline.store.embedded import Server
 from credential_pipeline.store.postgres import lock_number, migrate, open_engine
 
 REPOSITORY = Path(__file__).parent.parent
@@ -46,36 +47,46 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not any(part in item.path.as_posix() for part in slow))
 
 
-@pytest.fixture(scope="session")
-def server_url() -> str:
-    """A superuser's URL of the session's server, started by whichever worker asks first."""
+@cache
+def _server() -> Server:
+    """The session's server, started by whichever worker asks first; a worker asks once."""
     from credential_pipeline.store.embedded import ensure_running
 
-    server = ensure_running(Path(os.environ[SERVER]) / "postgres", durable=False)
-    return server.url("postgres", role="postgres")
+    return ensure_running(Path(os.environ[SERVER]) / "postgres", durable=False)
+
+
+@pytest.fixture(scope="session")
+def server_url() -> str:
+    """A superuser's URL of the session's server."""
+    return _server().url("postgres", role="postgres")
+
+
+@cache
+def _engine(server_url: str) -> Engine:
+    """One connection a worker: signing in by SCRAM costs as much as a test's database."""
+    return create_engine(
+        make_url(server_url).set(drivername="postgresql+psycopg"), pool_size=1, isolation_level="AUTOCOMMIT"
+    )
 
 
 @contextmanager
-def _administrator(server_url: str) -> Iterator[object]:
-    engine = create_engine(
-        make_url(server_url).set(drivername="postgresql+psycopg"), poolclass=NullPool, isolation_level="AUTOCOMMIT"
-    )
-    with engine.connect() as connection:
-        yield connection
+def _administrator(server_url: str) -> Iterator[Connection]:
+    with _engine(server_url).connect() as connection:
+        try:
+            yield connection
+        finally:
+            connection.execute(text("select pg_advisory_unlock_all()"))
 
 
 @pytest.fixture(scope="session")
 def template(server_url: str) -> str:
     """The name of a migrated database that every test's own is copied from (60 ms instead of 600)."""
-    from credential_pipeline.store.embedded import ensure_running
-
     name = "template_migrated"
     with _administrator(server_url) as admin:
         admin.execute(text("select pg_advisory_lock(:k)"), {"k": lock_number("test template")})
         if not admin.scalar(text("select 1 from pg_database where datname = :n"), {"n": name}):
             admin.execute(text(f'create database "{name}_making" owner {ROLE}_owner'))
-            server = ensure_running(Path(os.environ[SERVER]) / "postgres", durable=False)
-            owner = open_engine(server.url(f"{name}_making", role=f"{ROLE}_owner"))
+            owner = open_engine(_server().url(f"{name}_making", role=f"{ROLE}_owner"))
             migrate(owner, application_role=ROLE)
             with owner.begin() as connection:
                 connection.execute(text(f"grant create on schema public to {ROLE}"))
@@ -92,12 +103,9 @@ def new_database(server_url: str, template: str) -> Iterator[object]:
     def make() -> str:
         name = f"t_{uuid.uuid4().hex}"
         with _administrator(server_url) as admin:
-            admin.execute(text("select pg_advisory_lock(:k)"), {"k": lock_number("test template")})
             admin.execute(text(f'create database "{name}" template "{template}"'))
         names.append(name)
-        from credential_pipeline.store.embedded import ensure_running
-
-        return ensure_running(Path(os.environ[SERVER]) / "postgres", durable=False).url(name, role=ROLE)
+        return _server().url(name, role=ROLE)
 
     yield make
     with _administrator(server_url) as admin:

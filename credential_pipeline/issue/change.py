@@ -170,17 +170,7 @@ def _plan(
     alone = draft.doing <= institution.policies.direct_change_limit and not draft.four_eyes
     if alone:
         _refuse_stranger(institution, order.actor)
-    connection.execute(
-        text(
-            "insert into ledger.catalogue_version (catalogue_version, catalogue, run_id)"
-            " values (:version, cast(:catalogue as jsonb), :run) on conflict do nothing"
-        ),
-        {
-            "version": institution.catalogue.version,
-            "catalogue": institution.catalogue.model_dump_json(),
-            "run": order.run_id,
-        },
-    )
+    plans.record_catalogue(connection, institution, order.run_id)
     header = Header(
         order.kind, draft.scope, order.as_of, "auto" if alone else "four_eyes", order.actor, order.reason.strip()
     )

@@ -19,7 +19,7 @@ from credential_pipeline.institution import Institution
 from credential_pipeline.institution.catalogue import Achievement, Catalogue, Occurrence, Rule
 from credential_pipeline.issue.batch import pin_batch
 from credential_pipeline.issue.merges import settle_merges
-from credential_pipeline.issue.plans import ISSUING_LOCK
+from credential_pipeline.issue.plans import ISSUING_LOCK, record_catalogue
 from credential_pipeline.store.postgres import copy_rows, transaction_lock
 
 log = logging.getLogger(__name__)
@@ -119,18 +119,11 @@ def earn_batch(engine: Engine, institution: Institution, day: date, run_id: str)
 
     One transaction; a second call with nothing new writes nothing.
     """
-    catalogue = institution.catalogue
-    scope = {"day": day, "version": catalogue.version, "run": run_id}
+    scope = {"day": day, "version": institution.catalogue.version, "run": run_id}
     with engine.begin() as connection:
         transaction_lock(connection, ISSUING_LOCK)
         pin_batch(connection, institution, day)
-        connection.execute(
-            text(
-                "insert into ledger.catalogue_version (catalogue_version, catalogue, run_id)"
-                " values (:version, cast(:catalogue as jsonb), :run) on conflict do nothing"
-            ),
-            {**scope, "catalogue": catalogue.model_dump_json()},
-        )
+        record_catalogue(connection, institution, run_id)
         settle_merges(connection)
         _decide(connection, institution, scope)
         return _count(connection)

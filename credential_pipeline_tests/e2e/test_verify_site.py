@@ -108,7 +108,7 @@ def site(
 ) -> Iterator[Site]:
     directory = tmp_path_factory.mktemp("site")
     if request.param == "northfield":
-        generate(120, 7, directory / "data")
+        generate(60, 7, directory / "data")
     else:
         write_oulad(directory / "data", seed=3, registrations=100)
     with lasting_houses(server_url, template, directory) as new_house:
