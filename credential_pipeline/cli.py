@@ -60,7 +60,7 @@ def init(directory: Path, institution_id: str | None, as_json: bool) -> None:
 @click.option("--home", type=click.Path(path_type=Path), help="Nothing of it is read: accepted as everywhere.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the files instead, for editors.")
 @click.option("--json", "as_json", is_flag=True, help="Last line of stdout is one JSON object.")
-def check(institution: Path | None, home: Path | None, schema: bool, as_json: bool) -> None:  # noqa: ARG001
+def check(institution: Path | None, home: Path | None, schema: bool, as_json: bool) -> None:  # noqa: ARG001 - `home`: see its help
     """Check an institution's files: every problem with file, line and remedy.
 
     Example: credential-pipeline check --institution my_university

@@ -98,7 +98,7 @@ def _start(command: list[str], environ: Mapping[str, str]) -> subprocess.Popen[b
     program = Path(sys.executable).parent / command[0]
     # A session of its own: the terminal's Ctrl-C reaches us alone, and we end the children in order.
     # Their log is for people: stdout is kept for what a program reads.
-    return subprocess.Popen(  # noqa: S603
+    return subprocess.Popen(  # noqa: S603 - our own argument list, no shell
         [str(program), *command[1:]], env=dict(environ), stdout=sys.stderr, start_new_session=True
     )
 

@@ -215,7 +215,7 @@ def compromised(settings: Settings, as_json: bool, key_id: str, since: str, reas
             runtime.engine, runtime.secrets, key_id, parse_instant(since), runtime.clock(),
             actor=actor, reason=reason, run_id=_run_id(),
         )  # fmt: skip
-    assert came.key.compromised_at is not None  # noqa: S101
+    assert came.key.compromised_at is not None  # noqa: S101 - for the type checker
     text = [f"{key_id} is compromised since {came.key.compromised_at.isoformat()}: nothing is signed with it any more"]
     if came.successor:
         text.append(f"{came.successor.key_id} signs from {came.successor.created.isoformat()} on")

@@ -137,7 +137,7 @@ def correct(
     if credential is not None:
         wanted = [Correction(Named(credential, "argument"), name, awarded_on, valid_until, results)]
     else:
-        assert file is not None  # noqa: S101
+        assert file is not None  # noqa: S101 - for the type checker
         wanted = corrections_of(file, column)
     _run(settings, as_json, "correct", given, lambda office, order: carry_out(office, order, wanted))
 

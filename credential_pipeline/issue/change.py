@@ -300,7 +300,7 @@ def _moves(
             {"states": states, "to": to, "shown": SHOWN},
         )
     ]
-    lines = lambda: _move_lines(connection, institution, order.kind, to)  # noqa: E731
+    lines = lambda: _move_lines(connection, institution, order.kind, to)  # noqa: E731 - called once a plan
     return Draft(scope, counts.total(), lines, already, refused, counts, shown)
 
 

@@ -293,7 +293,7 @@ class _Lines:
         self, achievement: Achievement, row: Row[Any], end: date, facts: Mapping[str, Any], as_of: datetime
     ) -> list[str]:
         institution, renewal = self._institution, achievement.renewal
-        assert renewal is not None  # noqa: S101
+        assert renewal is not None  # noqa: S101 - for the type checker
         name = facts.get("name", "")
         described = {result.id for result in achievement.results}
         waits = {

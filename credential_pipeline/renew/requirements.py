@@ -119,7 +119,7 @@ class Requirements:
 
     def _credits(self, required: Requirement, asked: Sequence[Asked]) -> dict[int, list[str]]:
         """Position -> the awards whose credits are enough. A credential does not pay for its own renewal."""
-        assert required.credits is not None  # noqa: S101
+        assert required.credits is not None  # noqa: S101 - for the type checker
         worth = {a.id: a.credits for a in self._institution.catalogue.achievements.values() if a.credits}
         rows = self._connection.execute(
             text(
