@@ -22,7 +22,7 @@ from credential_pipeline.institution import Institution
 from credential_pipeline.institution.catalogue import Catalogue
 from credential_pipeline.issue import plans
 from credential_pipeline.issue.actions import record_action
-from credential_pipeline.issue.approve import refuse_changed, refuse_unapproved
+from credential_pipeline.issue.approve import refuse_against_policy, refuse_changed, refuse_unapproved
 from credential_pipeline.issue.compose import Composer, CreateLine, Versioned
 from credential_pipeline.issue.issuing import PlanInHand, Signing, issue_lines
 from credential_pipeline.issue.plans import Refused, Stale, apply_lock
@@ -175,6 +175,8 @@ def _apply(engine: Engine, plan_id: UUID, hands: _Hands) -> ApplyResult:
             if plan.approval == "four_eyes" and not begun:
                 refuse_changed(connection, institution, plan_id)
                 refuse_stale(connection, plan_id, institution.catalogue)
+            if plan.approval != "four_eyes" and not begun:
+                refuse_against_policy(connection, institution, plan_id)
             begun = True
             step = _do_chunk(connection, plan, hands)
             if step is None:

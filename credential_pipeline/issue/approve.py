@@ -36,6 +36,9 @@ NAMESPACE = "plan@credential-pipeline"
 SKEW = timedelta(minutes=10)
 """How far ahead an approver's clock may be; later than that, the time was not taken from a clock."""
 
+ISSUE, RENEW, REISSUE = "issue", "renew", "reissue"
+"""Kinds of plans that follow a policy of their own; every other one is a change that somebody asked for."""
+
 Role = Literal["preparer", "approver"]
 KINDS: dict[Role, str] = {"approver": "signature", "preparer": "preparation"}
 
@@ -220,6 +223,40 @@ def refuse_unapproved(connection: Connection, institution: Institution, plan_id:
         return
     if why := why_unapproved(connection, institution, plan_id, now):
         raise Refused(f"plan {plan_id} is not approved as it is now: {why}; nothing was done")
+
+
+def refuse_against_policy(connection: Connection, institution: Institution, plan_id: UUID) -> None:
+    """Raises Stale when a plan without signatures does what the reviewed files, as they are now, want signatures for.
+
+    Who can write to the database can store a plan as `auto`; institution.yaml and the catalogue are out of their reach.
+    """
+    kind = connection.scalar(text("select kind from ledger.plan where plan_id = :plan"), {"plan": plan_id})
+    lines = connection.execute(
+        text(
+            "select achievement, count(*) as number, bool_or(action in ('create', 'replace', 'renew')) as makes"
+            " from ledger.plan_line where plan_id = :plan and action not in ('hold', 'skip') group by 1 order by 1"
+        ),
+        {"plan": plan_id},
+    ).all()
+    policies, achievements = institution.policies, institution.catalogue.achievements
+    why = None
+    if kind == REISSUE:
+        why = "a campaign (policies.campaign_approval)" if policies.campaign_approval == "four_eyes" else None
+    else:
+        reviewed = [
+            one.achievement
+            for one in lines
+            if one.makes and one.achievement in achievements and achievements[one.achievement].approval == "four_eyes"
+        ]
+        changed = sum(one.number for one in lines)
+        if reviewed:
+            why = f"what it makes (approval: four_eyes of {', '.join(reviewed)})"
+        elif kind == RENEW and policies.renewal_approval == "window":
+            why = "renewals (policies.renewal_approval)"
+        elif kind not in (ISSUE, RENEW) and changed > policies.direct_change_limit:
+            why = f"{changed} changes (policies.direct_change_limit is {policies.direct_change_limit})"
+    if why:
+        raise Stale(f"plan {plan_id} has no signatures, and {why} needs them: plan again, and have that approved")
 
 
 def refuse_changed(connection: Connection, institution: Institution, plan_id: UUID) -> None:

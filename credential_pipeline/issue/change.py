@@ -25,6 +25,7 @@ from credential_pipeline.issue.actions import record_action
 from credential_pipeline.issue.apply import MOVING, apply_plan
 from credential_pipeline.issue.lines import Line
 from credential_pipeline.issue.plans import ISSUING_LOCK, LINES_AT_ONCE, Header, Stored
+from credential_pipeline.issue.reasons import refuse_naming_in_plan
 from credential_pipeline.issue.select import Named, Query, choose
 from credential_pipeline.issue.states import MOVES, Move, why_not
 from credential_pipeline.store.postgres import named_lock, transaction_lock
@@ -175,6 +176,7 @@ def _plan(
         order.kind, draft.scope, order.as_of, "auto" if alone else "four_eyes", order.actor, order.reason.strip()
     )
     stored, replaced = _store(connection, institution, header, draft, order.run_id)
+    refuse_naming_in_plan(connection, stored.plan_id, order.reason, order.actor)
     if stored.new:
         record_action(
             connection,

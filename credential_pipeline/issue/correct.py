@@ -6,7 +6,7 @@ becomes a plan and is carried out (change.py), and how the version before gives 
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 import json
 import unicodedata
 from collections import Counter
@@ -59,7 +59,7 @@ def correct(office: Office, order: Order, corrections: Sequence[Correction]) -> 
     Raises:
         Terminal: an unknown credential, a value that no credential may have, or nothing that can be corrected.
     """
-    return carry_out(office, order, lambda connection: _draft(connection, office.institution, order, corrections))
+    return carry_out(office, order, lambda connection: _draft(connection, office, order, corrections))
 
 
 def corrections_of(path: Path, column: str | None = None) -> list[Correction]:
@@ -96,10 +96,13 @@ def _row(where: str, cells: Sequence[str], named: int, members: Mapping[int, str
     return Correction(Named(cells[named], where), given.get("name"), results=results, **days)
 
 
-def correction_id(credential: UUID, changed: Mapping[str, Any]) -> str:
-    """What tells a correction from others: the version it is made of, and the members that it changes."""
+def correction_id(id_secret: bytes, credential: UUID, changed: Mapping[str, Any]) -> str:
+    """What tells a correction from others: the version it is made of, and the members that it changes.
+
+    64 bits of an HMAC: a plain hash would let whoever has the database confirm a guess of a name that was erased.
+    """
     essence = json.dumps([str(credential), changed], ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-    return hashlib.sha256(essence.encode()).hexdigest()[:16]
+    return hmac.digest(id_secret, b"correction\0" + essence.encode(), "sha256").hex()[:16]
 
 
 STANDING = """
@@ -114,7 +117,8 @@ where c.credential_id = any(:ids)
 """
 
 
-def _draft(connection: Connection, institution: Institution, order: Order, corrections: Sequence[Correction]) -> Draft:
+def _draft(connection: Connection, office: Office, order: Order, corrections: Sequence[Correction]) -> Draft:
+    institution = office.institution
     ids = find(connection, [one.credential for one in corrections])
     by_id: dict[UUID, Correction] = {}
     for one in corrections:
@@ -127,13 +131,16 @@ def _draft(connection: Connection, institution: Institution, order: Order, corre
         by_id[uuid] = one
     standing = {row.credential_id: row for row in connection.execute(text(STANDING), {"ids": list(by_id)})}
     made = _made_before(connection, list(by_id))
+    newest = office.secrets.secret("id")
+    # A replay is found whichever version of the secret its first time was under.
+    secrets = [newest.value, *(office.secrets.secret("id", n).value for n in range(newest.version - 1, 0, -1))]
     worked: list[_Worked] = []
     refused: Counter[str] = Counter()
     already = 0
     for uuid, one in by_id.items():
         row = standing[uuid]
         try:
-            found = _work_out(institution, row, one, order.as_of, made)
+            found = _work_out(institution, row, one, order.as_of, made, secrets)
         except _RefusedError as error:
             refused[f"{one.credential.where}: {error}" if len(corrections) > 1 else str(error)] += 1
             continue
@@ -180,9 +187,14 @@ def _made_before(connection: Connection, ids: Sequence[UUID]) -> set[tuple[UUID,
 
 
 def _work_out(
-    institution: Institution, row: Row[Any], one: Correction, as_of: datetime, made: set[tuple[UUID, str]]
+    institution: Institution,
+    row: Row[Any],
+    one: Correction,
+    as_of: datetime,
+    made: set[tuple[UUID, str]],
+    secrets: Sequence[bytes],
 ) -> _Worked | None:
-    """The corrected facts; None for a replay, whose version is there."""
+    """The corrected facts; None for a replay, whose version is there. `secrets`: those of ids, the newest first."""
     if row.facts is None:
         raise _RefusedError(f"it is {row.state}: what it said is no longer kept")
     achievement = institution.catalogue.achievements.get(row.achievement)
@@ -190,8 +202,8 @@ def _work_out(
         raise _RefusedError(f"achievement {row.achievement} has left the catalogue: put it back to issue a version")
     asked = _asked(institution, achievement, one)
     changed = {member: value for member, value in asked.items() if _said(row.facts, member) != value}
-    cause = f"correction:{correction_id(row.credential_id, changed)}"
-    if (row.award_id, cause) in made:
+    causes = [f"correction:{correction_id(secret, row.credential_id, changed)}" for secret in secrets]
+    if any((row.award_id, cause) in made for cause in causes):
         return None
     if row.state != "current":
         raise _RefusedError(_why_not_now(institution, row))
@@ -200,7 +212,7 @@ def _work_out(
     facts = _facts(institution, achievement, row.facts, changed)
     if why := _impossible(institution, achievement, facts, as_of):
         raise _RefusedError(why)
-    return _Worked(row, facts, cause)
+    return _Worked(row, facts, causes[0])
 
 
 def _why_not_now(institution: Institution, row: Row[Any]) -> str:

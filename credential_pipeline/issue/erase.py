@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from credential_pipeline.issue import erase_rows
 from credential_pipeline.issue.actions import record_action
 from credential_pipeline.issue.erase_rows import Person, Sought
 from credential_pipeline.issue.plans import ISSUING_LOCK
+from credential_pipeline.issue.reasons import refuse_repeated
 from credential_pipeline.issue.states import Move, move
 from credential_pipeline.store.postgres import transaction_lock
 from credential_pipeline.store.secrets import SecretsDirectory
@@ -36,9 +36,6 @@ log = logging.getLogger(__name__)
 
 ERASED = "erased"
 """What stands where something of an erased person stood and must not be null, and the reason of its states."""
-
-LEAST = 4
-"""Characters of a text that a reason may not repeat: the key `17` is in every number of a request."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,8 @@ def erase_person(
         _wait_for_everybody(connection, institution)
         person = _person(connection, institution, secrets, name)
         sought = erase_rows.what_to_forget(connection, person)
-        _refuse_to_remember(sought, reason, actor)
+        # They go into an append-only log: nothing could ever take the name out of it again.
+        refuse_repeated(f"{reason}\n{actor}", ((one.kind, one.text) for one in sought))
         _wait_for_plans(connection, person)
         before = bool(
             connection.scalar(
@@ -175,23 +173,6 @@ def _find(connection: Connection, secrets: SecretsDirectory, name: str) -> UUID 
         text("select person_id from ledger.tombstone where digest = any(:digests) limit 1"), {"digests": digests}
     )
     return erased
-
-
-def _refuse_to_remember(sought: tuple[Sought, ...], reason: str, actor: str) -> None:
-    """Reason and actor go into an append-only log: nothing could ever take the name out of it again."""
-    said = f"{reason}\n{actor}".casefold()
-    named = sorted(
-        {
-            one.kind
-            for one in sought
-            if len(one.text) >= LEAST and re.search(rf"(?<!\w){re.escape(one.text.casefold())}(?!\w)", said)
-        }
-    )
-    if named:
-        raise Terminal(
-            f"the reason or the actor repeats the person's {' and '.join(named)}, and both are kept for good; refer to"
-            " the request by its number instead"
-        )
 
 
 def _withdraw(connection: Connection, person: Person, actor: str, run_id: str) -> dict[str, int]:

@@ -20,6 +20,7 @@ from credential_pipeline.institution import Institution
 from credential_pipeline.issue.actions import record_action
 from credential_pipeline.issue.lines import NOT_FOR_RELEASE
 from credential_pipeline.issue.plans import ISSUING_LOCK
+from credential_pipeline.issue.reasons import refuse_naming_holders
 from credential_pipeline.store.postgres import transaction_lock
 
 Decision = Literal["released", "rejected"]
@@ -114,6 +115,7 @@ def decide_holds(
         deciding = [one for one in found if _is_open(one, decision, named=bool(choice.awards))]
         if decision == "released":
             _refuse_not_for_release(deciding)
+        refuse_naming_holders(connection, [one.award_id for one in deciding], reason, actor)
         for one in deciding:
             _decide(connection, one, decision, actor, reason.strip(), now, run_id)
     return [replace(one, state=decision, decided_by=actor, decision_reason=reason.strip()) for one in deciding]

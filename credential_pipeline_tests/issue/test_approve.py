@@ -13,7 +13,7 @@ from credential_pipeline.errors import Terminal
 from credential_pipeline.issue.apply import ApplyResult, apply_approved
 from credential_pipeline.issue.approve import Signed, approve, prepare
 from credential_pipeline.issue.plan import plan_day
-from credential_pipeline.issue.plans import Refused, open_plans
+from credential_pipeline.issue.plans import Refused, Stale, open_plans
 from credential_pipeline.issue.waiting import waiting_plans
 from credential_pipeline_tests.issue.desk import AS_OF, DAY, Desk, achievement, institution, passed, user, written
 from credential_pipeline_tests.issue.signers import BO, OMAR, PEOPLE, PIA, RITA, STRANGER, Registrar
@@ -25,6 +25,10 @@ ROWS = [passed("UA", "diploma"), passed("UB", "diploma"), passed("UC")]
 
 def school(**members: Any) -> Any:
     return institution(**{"people": PEOPLE, **members})
+
+
+def school_of(*achievements: dict[str, Any]) -> Any:
+    return institution(*achievements, people=PEOPLE)
 
 
 @pytest.fixture
@@ -366,3 +370,37 @@ def test_a_plan_that_died_half_way_is_finished_with_the_same_approval(office: De
         office.apply(plan, chunk=1, signer_at=dies_at_the_second)
     assert office.count("ledger.credential") == 1
     assert office.apply(plan, now=AS_OF + HOURS).issued == 1
+
+
+# A plan that needs signatures, rewritten by somebody who has the database: (who claims to let it through) -> kind.
+FORGED = {"the catalogue": "catalogue", "an actor": "actor"}
+
+
+@pytest.mark.parametrize("case", FORGED)
+def test_a_plan_that_claims_to_need_no_signature_is_held_to_the_reviewed_files(office: Desk, case: str) -> None:
+    plan = waiting(office)
+    office.write("update ledger.plan set approval = 'auto', state = 'approved' where approval = 'four_eyes'")
+    office.write(
+        "insert into ledger.approval (plan_id, plan_hash, kind, approver)"
+        f" select plan_id, hash, '{FORGED[case]}', 'catalogue ' || encode(catalogue_version, 'hex')"
+        f" from ledger.plan where plan_id = '{plan}'"
+    )
+    with pytest.raises(
+        Stale, match=r"has no signatures, and what it makes .approval: four_eyes of diploma. needs them"
+    ):
+        office.apply(plan)
+    assert office.count("ledger.credential") == 0
+    assert office.value("select state from ledger.plan where plan_id = :plan", plan=plan) == "stale"
+
+
+def test_what_was_let_through_before_the_catalogue_wanted_four_eyes_is_planned_again(office: Desk) -> None:
+    waiting(office)
+    [(auto,)] = office.rows("select plan_id from ledger.plan where approval = 'auto'")
+    office.institution = school_of(achievement("knots", approval="four_eyes"), achievement("diploma"))
+    with pytest.raises(Stale, match="approval: four_eyes of knots"):
+        office.apply(auto)
+    office.earn(run_id="run-2")
+    again = plan_day(office.engine, office.institution, office.secrets, DAY, AS_OF + HOURS, "run-2")
+    assert again.waiting is not None
+    signed(office, again.waiting[0], RITA)
+    assert office.apply(again.waiting[0], now=AS_OF + HOURS) == ApplyResult(issued=1, stale=0)

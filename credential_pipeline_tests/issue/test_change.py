@@ -321,3 +321,36 @@ def test_nothing_about_a_person_is_in_scope_reason_event_or_action(registrar: Re
     )
     said = json.dumps(told)
     assert not [word for word in ("Learner", "Ursula", "school.example", "lms:U", "87.0625") if word in said]
+
+
+def test_a_change_of_more_than_one_person_may_make_is_not_carried_out_without_signatures(committee: Registrar) -> None:
+    desk = committee.desk
+    waits = committee.change("revoke", query=Query(achievement=("knots",)), actor="rita")
+    assert waits.state == "waiting"
+    desk.write("update ledger.plan set approval = 'auto', state = 'approved' where kind = 'revoke'")
+    desk.write(
+        "insert into ledger.approval (plan_id, plan_hash, kind, approver)"
+        " select plan_id, hash, 'actor', 'rita' from ledger.plan where kind = 'revoke'"
+    )
+    assert waits.plan_id is not None
+    with pytest.raises(plans.Stale, match=r"3 changes .policies.direct_change_limit is 2. needs them"):
+        desk.apply(waits.plan_id)
+    assert desk.rows("select distinct state from ledger.credential_state") == [("current",)]
+
+
+NAMING = {
+    "a name": ("revoke", "Ub Learner asked for it", "name"),
+    "an address": ("suspend", "mail of U1@SCHOOL.example, of May", "e-mail address"),
+}
+
+
+@pytest.mark.parametrize("case", NAMING)
+def test_a_reason_that_names_the_holder_is_refused_and_nothing_is_written(registrar: Registrar, case: str) -> None:
+    kind, reason, what = NAMING[case]
+    before = registrar.desk.count("ledger.plan")
+    with pytest.raises(Terminal, match=f"repeats the person's {what}") as refused:
+        registrar.change(kind, registrar.credential("safety"), reason=reason)
+    assert "Learner" not in str(refused.value)
+    assert "SCHOOL" not in str(refused.value)
+    assert registrar.desk.count("ledger.plan") == before
+    assert registrar.change(kind, registrar.credential("safety"), reason="case 2026-17").done == 1

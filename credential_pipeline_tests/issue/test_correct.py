@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -88,14 +88,15 @@ def test_the_old_version_gives_way_and_the_recipient_is_told_once(registrar: Reg
     assert registrar.desk.rows(told, c=two) == [(person,)]
     award = registrar.desk.value("select award_id from ledger.credential where credential_id = :c", c=one)
     assert two == identifiers.credential_id(award, cause)
-    assert cause == f"correction:{correction_id(one, {'result:score': '88'})}"
+    secret = registrar.desk.secrets.secret("id").value
+    assert cause == f"correction:{correction_id(secret, one, {'result:score': '88'})}"
 
 
 def test_the_id_of_a_correction_is_what_was_decided() -> None:
     credential = UUID("5b0c9f3c-6a53-5a2a-8d1c-0b8f3d1f5a11")
-    essence = b'["5b0c9f3c-6a53-5a2a-8d1c-0b8f3d1f5a11",{"awarded_on":"2026-01-31","name":"Zo\xc3\xab"}]'
-    expected = hashlib.sha256(essence).hexdigest()[:16]
-    assert correction_id(credential, {"name": "Zoë", "awarded_on": "2026-01-31"}) == expected
+    essence = b'correction\0["5b0c9f3c-6a53-5a2a-8d1c-0b8f3d1f5a11",{"awarded_on":"2026-01-31","name":"Zo\xc3\xab"}]'
+    expected = hmac.digest(b"secret", essence, "sha256").hex()[:16]
+    assert correction_id(b"secret", credential, {"name": "Zoë", "awarded_on": "2026-01-31"}) == expected
 
 
 def test_published_the_old_one_says_what_took_its_place(registrar: Registrar) -> None:

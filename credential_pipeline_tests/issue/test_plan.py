@@ -17,7 +17,7 @@ from credential_pipeline.credential import identifiers
 from credential_pipeline.credential.keys import Signer
 from credential_pipeline.errors import Terminal
 from credential_pipeline.issue.plan import PlanResult
-from credential_pipeline.issue.plans import hash_of, open_plans
+from credential_pipeline.issue.plans import Stale, hash_of, open_plans
 from credential_pipeline_tests.issue.desk import (
     ACHIEVEMENTS,
     AS_OF,
@@ -256,14 +256,17 @@ def test_who_plans_again_waits_for_who_applies_and_sees_what_they_did(desk: Desk
 
 
 def test_an_award_that_an_approved_plan_will_make_is_in_no_other(new_desk: NewDesk) -> None:
-    """Its achievement began to need four eyes after it was planned: the plan that was made first makes it."""
+    """Its achievement began to need four eyes after it was planned: only when that plan is set aside it waits."""
     desk = new_desk()
     desk.offer([passed("UA")])
     first = desk.planned()
     desk.offer([passed("UA")], day=NEXT)
     desk.institution = institution(achievement("knots", approval="four_eyes"), *ACHIEVEMENTS[1:])
     assert desk.plan(NEXT, LATER).waiting is None
-    assert desk.apply(first).issued == 1
+    with pytest.raises(Stale, match="approval: four_eyes of knots"):
+        desk.apply(first)
+    assert desk.plan(NEXT, LATER).waiting is not None
+    assert desk.count("ledger.credential") == 0
 
 
 def test_a_hold_is_released_when_its_reason_is_gone_and_says_who_did_it(desk: Desk) -> None:
