@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev test lint format bench fuzz accept clean
+.PHONY: help setup run dev test test-reference lint format bench fuzz torture accept clean
 
 help: ## print this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 setup: $(STAMP) ## install everything into .venv (again only when the lock changed)
 
@@ -28,6 +28,9 @@ dev: $(STAMP) ## Dagster UI, daemon and the published site on loopback; one Ctrl
 test: $(STAMP) ## the whole suite, through real PostgreSQL, S3 and HTTP
 	@$(BIN)/python -m pytest -n $${WORKERS:-2} --dist loadfile --no-loadscope-reorder $(ARGS)
 
+test-reference: $(STAMP) ## credential/, issue/ and a whole run again, without the compiled modules
+	@$(BIN)/python -m credential_pipeline_tests.without_compiled -n $${WORKERS:-2} --dist loadfile --no-loadscope-reorder $(ARGS)
+
 lint: $(STAMP) ## ruff, types (strict), walls between the rooms
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache
 
@@ -39,6 +42,10 @@ bench: $(STAMP) ## speed and memory, as ratios measured in one run
 
 fuzz: $(STAMP) ## random credentials, compiled against reference: make fuzz FOR=60 SEED=1
 	@$(BIN)/python -m credential_pipeline_tests.fuzz --seconds $${FOR:-60} --seed $${SEED:-1}
+
+torture: $(STAMP) ## kill -9 and cut connections at random moments: make torture FOR=300 SEED=1 KILLS=100
+	@$(BIN)/python -m credential_pipeline_tests.torture --seconds $${FOR:-300} --seed $${SEED:-1} \
+		--kills $${KILLS:-100} --cuts $${CUTS:-0.1}
 
 accept: $(STAMP) ## real data: make accept DATA=DIR (a directory with the OULAD files)
 	@test -n "$(DATA)" || { echo "give the dataset's directory: make accept DATA=DIR"; exit 2; }

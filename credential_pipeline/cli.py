@@ -12,13 +12,13 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
-from credential_pipeline.commands import campaigns, changes, holds, plans, records
+from credential_pipeline.commands import bench, campaigns, changes, holds, plans, records, verification
 from credential_pipeline.commands.common import WRONG, Day, common, finish, say
 from credential_pipeline.errors import PipelineError
 from credential_pipeline.settings import Settings, institution_directory
@@ -134,69 +134,6 @@ def dev(settings: Settings, as_json: bool, port: int, site_port: int) -> None:
 
 
 @commands.command()
-@click.argument("sources", nargs=-1, required=True, metavar="FILE|URL|DIR...")
-@click.option(
-    "--site", type=click.Path(path_type=Path, exists=True), help="A published folder to verify against, offline."
-)
-@click.option("--home", type=click.Path(path_type=Path), help="The same as --site with what this home published.")
-@click.option("--institution", type=click.Path(path_type=Path), help="With --home: whose home it is.")
-@click.option("--at", help="Verify as of this instant [now].")
-@click.option("--workers", default=2, show_default=True, help="Processes for many credentials.")
-@click.option("--json", "as_json", is_flag=True, help="Last line of stdout is one JSON object.")
-def verify(
-    sources: tuple[str, ...],
-    site: Path | None,
-    home: Path | None,
-    institution: Path | None,
-    at: str | None,
-    workers: int,
-    as_json: bool,
-) -> None:
-    """Verify credentials: both proofs, issuer, key, status, state and dates, each with its evidence.
-
-    The issuer's documents are read from --site or --home, or from the published folder that holds the file, or from
-    the web.
-
-    Example: credential-pipeline verify .local/site/credentials
-    """
-    from credential_pipeline.definitions import parse_instant
-    from credential_pipeline.serve.verification import verify_sources
-
-    now = parse_instant(at) if at else datetime.now(UTC)
-    if site is None and home is not None:
-        site = _published_folder(institution, home)
-    verdicts: dict[str, int] = {}
-    refused: list[dict[str, Any]] = []
-    for name, report in verify_sources(sources, site=site, now=now, workers=workers):
-        verdicts[report.verdict] = verdicts.get(report.verdict, 0) + 1
-        if report.verdict != "valid":
-            refused.append({"source": name, **report.as_dict()})
-            say(f"{report.verdict:<10} {name}: {report.reason}")
-        elif len(sources) == 1 and not Path(sources[0]).is_dir():
-            for item in report.checks:
-                say(f"  {item.outcome:<8} {item.name}: {item.detail}")
-    total = sum(verdicts.values())
-    told = ", ".join(f"{n} {verdict}" for verdict, n in sorted(verdicts.items())) or "nothing to verify"
-    finish(
-        {"verified": total, "verdicts": verdicts, "refused": refused},
-        as_json,
-        told,
-        in_order=total > 0 and not refused,
-    )
-
-
-def _published_folder(institution: Path | None, home: Path) -> Path:
-    from credential_pipeline.institution.load import load_institution
-    from credential_pipeline.store.objects import folder_of
-
-    target = load_institution(institution_directory(institution, os.environ)).targets.site
-    folder = folder_of(target, home)
-    if folder is None or not folder.is_dir():
-        raise click.UsageError(f"nothing is published in a folder of {home} (the target is {target}); use --site DIR")
-    return folder
-
-
-@commands.command()
 @click.argument("name", metavar="NAME")
 @common
 def explain(settings: Settings, as_json: bool, name: str) -> None:
@@ -260,7 +197,7 @@ def database_url_command(settings: Settings, as_json: bool, stop: bool) -> None:
     finish({"database_url": url}, as_json, "" if as_json else url)
 
 
-for room in (plans, holds, changes, campaigns, records):
+for room in (verification, plans, holds, changes, campaigns, records, bench):
     for command in room.COMMANDS:
         commands.add_command(command)
 

@@ -25,6 +25,7 @@ from dagster import (
     ExecuteInProcessResult,
     RunsFilter,
 )
+from dagster._core.storage.tags import MAX_RETRIES_TAG
 from dagster._core.utils import make_new_run_id
 from dagster._utils.error import SerializableErrorInfo  # type: ignore[attr-defined]
 from sqlalchemy import Engine, text
@@ -178,7 +179,7 @@ def _execute(
             partition_key=partition_key,
             run_config={**config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             # The tag lists the run under its job in the UI, as if the code location had launched it.
-            tags={".dagster/repository": f"__repository__@{LOCATION}", IN_PROCESS: "true"},
+            tags={".dagster/repository": f"__repository__@{LOCATION}", IN_PROCESS: "true", MAX_RETRIES_TAG: "0"},
             raise_on_error=False,
         )
 

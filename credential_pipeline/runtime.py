@@ -21,10 +21,12 @@ from credential_pipeline.errors import Terminal, Transient
 from credential_pipeline.institution import Institution
 from credential_pipeline.institution.calendar import day_of
 from credential_pipeline.settings import Settings
+from credential_pipeline.store.kms import Kms
 from credential_pipeline.store.objects import ObjectStore, folder_of, open_store
 from credential_pipeline.store.postgres import migrate, open_engine, transaction_lock
 from credential_pipeline.store.secrets import SecretsDirectory
-from credential_pipeline.store.signing import ensure_signing_key, signer_at
+from credential_pipeline.store.signing import ensure_signing_key, jwt_signer_at, signer_at
+from credential_pipeline.worker_processes import Workers
 
 
 def system_clock() -> datetime:
@@ -66,20 +68,48 @@ class Runtime:
         return day_of(self.clock(), self.institution.zone)
 
     @cached_property
+    def secrets_directory(self) -> SecretsDirectory:
+        """The secrets directory as it is, also without any signing key."""
+        return SecretsDirectory(self.settings.secrets, self.settings.passphrase.reveal())
+
+    @cached_property
     def secrets(self) -> SecretsDirectory:
-        """The secrets directory, with the first signing key in it."""
-        secrets = SecretsDirectory(self.settings.secrets, self.settings.passphrase.reveal())
-        ensure_signing_key(self.engine, secrets, self.as_of)
-        return secrets
+        """The secrets directory, with the first signing key in it, and that of JWTs where they are published."""
+        ensure_signing_key(self.engine, self.secrets_directory, self.as_of, jwts=self._publishes_jwts)
+        return self.secrets_directory
+
+    @property
+    def _publishes_jwts(self) -> bool:
+        return self.institution.policies.forms == "json_and_jwt"
+
+    @cached_property
+    def kms(self) -> Kms:
+        """The way to keys in AWS KMS; asks nothing before one signs."""
+        return Kms(self.institution.kms)
 
     def signer(self, as_of: datetime) -> Signer:
-        """Who signs at an instant."""
-        return signer_at(self.secrets, self.institution.issuer_did, as_of)
+        """Who signs documents at an instant."""
+        return signer_at(self.secrets, self.institution.issuer_did, as_of, kms=self.kms)
+
+    def jwt_signer(self, as_of: datetime) -> Signer | None:
+        """Who signs JWTs at an instant; None where the institution publishes none, or no key of theirs signs then."""
+        if not self._publishes_jwts:
+            return None
+        return jwt_signer_at(self.secrets, self.institution.issuer_did, as_of, kms=self.kms)
 
     @cached_property
     def store(self) -> ObjectStore:
         """Where objects are published."""
         return open_store(self.institution.targets.site, self.settings.home)
+
+    @cached_property
+    def workers(self) -> Workers:
+        """Processes that sign in long work; none is started before there is some."""
+        return Workers(self.settings.workers)
+
+    def close(self) -> None:
+        """End the workers, if any were started."""
+        self.workers.close()
 
     @property
     def site(self) -> str:
@@ -156,7 +186,9 @@ def open_runtime(
 ) -> Iterator[Runtime]:
     """A runtime whose database answers and is up to date; its connections end with the block."""
     engine = open_engine(prepare_database(settings))
+    runtime = Runtime(settings, engine, data or settings.data, clock, as_of)
     try:
-        yield Runtime(settings, engine, data or settings.data, clock, as_of)
+        yield runtime
     finally:
+        runtime.close()
         engine.dispose()

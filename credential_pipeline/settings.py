@@ -6,6 +6,7 @@ of an institution say (institution/), and opening anything (store/). Explicit ar
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +25,12 @@ VARIABLES: Mapping[str, str] = {
     "DATABASE_OWNER_URL": "the same database for the role that owns the schemas and runs migrations",
     "DAGSTER_URL": "Dagster's own storage, for dagster.yaml; `run` and `dev` set it themselves",
     "SECRETS": "the secrets directory; default HOME/secrets",
+    "WORKERS": "processes that sign in long work; default the cores this process may use, 1 signs in process",
     "PASSPHRASE": "what the secrets directory is encrypted with",
 }
 """What may be set, each behind PREFIX."""
+
+MOST_WORKERS = 256
 
 DEVELOPMENT_PASSPHRASE = "samples only: everybody knows this passphrase"  # noqa: S105 - it protects nothing, by name
 """What institutions with `sample: true` fall back to, and no other institution may use."""
@@ -71,6 +75,7 @@ class Settings:
         secrets: the secrets directory.
         passphrase: what it is encrypted with.
         institution: the institution, read and checked.
+        workers: how many processes sign in long work; 1 signs in this one.
     """
 
     institution_dir: Path
@@ -81,6 +86,7 @@ class Settings:
     secrets: Path
     passphrase: Passphrase
     institution: Institution = field(repr=False)
+    workers: int = 1
 
 
 def load_settings(
@@ -112,6 +118,7 @@ def load_settings(
         secrets=_path(None, given.get("SECRETS")) or home / "secrets",
         passphrase=_passphrase(typed, given.get("PASSPHRASE")),
         institution=typed,
+        workers=_workers(given.get("WORKERS")),
     )
 
 
@@ -143,6 +150,19 @@ def _given(environ: Mapping[str, str]) -> dict[str, str]:
             "server"
         )
     return given
+
+
+def _workers(value: str | None) -> int:
+    if value is None:
+        return cores()
+    if not (value.isascii() and value.isdecimal() and 1 <= int(value) <= MOST_WORKERS):
+        raise SettingsError(f"{PREFIX}WORKERS is not a number from 1 to {MOST_WORKERS}: leave it out for one a core")
+    return int(value)
+
+
+def cores() -> int:
+    """How many cores this process may use: fewer than the machine has in a container or under taskset."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _path(argument: Path | None, variable: str | None) -> Path | None:

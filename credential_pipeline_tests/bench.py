@@ -25,6 +25,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pyld import jsonld
 
+from credential_pipeline.bench.proofs import as_table, measure_proofs
+from credential_pipeline.bench.shapes import measure_shapes
 from credential_pipeline.credential.canonical import jcs, rdfc
 from credential_pipeline.credential.contexts import document_loader
 from credential_pipeline.credential.keys import Ed25519FileSigner
@@ -223,7 +225,12 @@ def table(found: dict[str, Any]) -> str:
     whole = f"{'all, with start of Python and PostgreSQL':<{WIDTH}}{run['seconds']:>12.1f}"
     lines += [f"{whole}{run['rows_per_second']:>12,.0f}{run['credentials_per_second']:>10,.0f}"]
     lines += [f"{'peak memory of the run, MiB':<{WIDTH}}{run['peak_rss_mib']:>12,}", ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, as_table(found["proofs"]), ""])
+
+
+def tell(line: str) -> None:
+    """What is being done, for a person."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -232,14 +239,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--people", type=int, default=400, help="size of the run: about 2.5 credentials each (400)")
     parser.add_argument("--credentials", type=int, default=150, help="how many to sign and verify (150)")
     parser.add_argument("--json", action="store_true", help="the last line of stdout is one JSON object")
+    parser.add_argument("--made-up", type=int, default=20_000, help="how many of `bench proofs` (20000)")
     given = parser.parse_args(arguments)
     work = Path(tempfile.mkdtemp(prefix="credential-pipeline-bench-"))
     try:
-        print(f"a run of {given.people} people ...", file=sys.stderr, flush=True)
+        tell(f"a run of {given.people} people ...")
         run = whole_run(work, given.people)
         count = min(given.credentials, run.result["issued"])
-        print(f"{count} credentials, {ROUNDS} rounds each way ...", file=sys.stderr, flush=True)
+        tell(f"{count} credentials, {ROUNDS} rounds each way ...")
         found = results(run, measure_signing(run.site, count), count)
+        found["proofs"] = measure_proofs(given.made_up, tell=tell) | measure_shapes(tell=tell)
     finally:
         from credential_pipeline.store.embedded import stop
 

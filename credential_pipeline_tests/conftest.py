@@ -1,27 +1,25 @@
-"""One PostgreSQL a session, one database a test: real parts, shared where sharing cannot be seen."""
+"""One PostgreSQL a session, one database a test (databases.py): real parts, shared where sharing cannot be seen."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, create_engine, make_url, text
+from sqlalchemy import Engine
 
 from credential_pipeline.institution import Institution
 from credential_pipeline.institution.load import load_institution
-from credential_pipeline.store.embedded import Server
-from credential_pipeline.store.postgres import lock_number, migrate, open_engine
+from credential_pipeline.store.postgres import open_engine
+from credential_pipeline_tests.databases import SERVER, TEMPLATE, Database, borrow, give_back, make_template, server
+from credential_pipeline_tests.riverside import college
+
+__all__ = ["college"]
 
 REPOSITORY = Path(__file__).parent.parent
-SERVER = "CP_TEST_SERVER"
-ROLE = "credential_pipeline"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,80 +41,41 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that start processes first: at the end one of them would keep a single worker busy for a minute."""
-    slow = ("/e2e/", "/test_dev.py", "/test_command_line.py")
-    items.sort(key=lambda item: not any(part in item.path.as_posix() for part in slow))
-
-
-@cache
-def _server() -> Server:
-    """The session's server, started by whichever worker asks first; a worker asks once."""
-    from credential_pipeline.store.embedded import ensure_running
-
-    return ensure_running(Path(os.environ[SERVER]) / "postgres", durable=False)
+    slow = ("/test_dev.py", "/torture/", "/e2e/", "/test_command_line.py", "/test_verify_command.py")
+    items.sort(key=lambda item: next((n for n, part in enumerate(slow) if part in item.path.as_posix()), len(slow)))
 
 
 @pytest.fixture(scope="session")
 def server_url() -> str:
     """A superuser's URL of the session's server."""
-    return _server().url("postgres", role="postgres")
-
-
-@cache
-def _engine(server_url: str) -> Engine:
-    """One connection a worker: signing in by SCRAM costs as much as a test's database."""
-    return create_engine(
-        make_url(server_url).set(drivername="postgresql+psycopg"), pool_size=1, isolation_level="AUTOCOMMIT"
-    )
-
-
-@contextmanager
-def _administrator(server_url: str) -> Iterator[Connection]:
-    with _engine(server_url).connect() as connection:
-        try:
-            yield connection
-        finally:
-            connection.execute(text("select pg_advisory_unlock_all()"))
+    return server().url("postgres", role="postgres")
 
 
 @pytest.fixture(scope="session")
-def template(server_url: str) -> str:
-    """The name of a migrated database that every test's own is copied from (60 ms instead of 600)."""
-    name = "template_migrated"
-    with _administrator(server_url) as admin:
-        admin.execute(text("select pg_advisory_lock(:k)"), {"k": lock_number("test template")})
-        if not admin.scalar(text("select 1 from pg_database where datname = :n"), {"n": name}):
-            admin.execute(text(f'create database "{name}_making" owner {ROLE}_owner'))
-            owner = open_engine(_server().url(f"{name}_making", role=f"{ROLE}_owner"))
-            migrate(owner, application_role=ROLE)
-            with owner.begin() as connection:
-                connection.execute(text(f"grant create on schema public to {ROLE}"))
-            owner.dispose()
-            admin.execute(text(f'alter database "{name}_making" rename to "{name}"'))
-    return name
+def template() -> str:
+    """The name of the migrated database that every test's own is copied from."""
+    make_template()
+    return TEMPLATE
 
 
 @pytest.fixture
-def new_database(server_url: str, template: str) -> Iterator[object]:
-    """A function that makes another migrated database and returns its URL; all go when the test ends."""
-    names: list[str] = []
+def new_database(template: str) -> Iterator[Callable[[], str]]:
+    """A function that gives another migrated database and returns its URL; all go back when the test ends."""
+    borrowed: list[Database] = []
 
     def make() -> str:
-        name = f"t_{uuid.uuid4().hex}"
-        with _administrator(server_url) as admin:
-            admin.execute(text(f'create database "{name}" template "{template}"'))
-        names.append(name)
-        return _server().url(name, role=ROLE)
+        borrowed.append(borrow())
+        return borrowed[-1].url
 
     yield make
-    with _administrator(server_url) as admin:
-        for name in names:
-            admin.execute(text(f'drop database if exists "{name}" with (force)'))
+    for database in borrowed:
+        give_back(database)
 
 
 @pytest.fixture
-def database_url(new_database: object) -> str:
+def database_url(new_database: Callable[[], str]) -> str:
     """A migrated database of this test's own, as the application role sees it."""
-    return new_database()  # type: ignore[operator]
+    return new_database()
 
 
 @pytest.fixture

@@ -24,7 +24,8 @@ import pytest
 
 from credential_pipeline.cli import main
 from credential_pipeline.settings import DEVELOPMENT_PASSPHRASE
-from credential_pipeline_tests.conftest import REPOSITORY
+
+REPOSITORY = Path(__file__).parent.parent  # not from conftest.py, which imports this module
 
 PASSPHRASE = "correct horse battery staple of a college"
 PASSWORD = re.compile(r"://[^/\s:@]+:[^/\s@]+@")

@@ -349,3 +349,37 @@ def test_publication_follows_a_batch_unless_the_command_line_publishes_itself(
     asked = answer.run_key if isinstance(answer, RunRequest) else None
     assert asked == (None if in_process else f"after:{batch.run_id}")
     assert [job.name for job in sensor.jobs] == [PUBLICATION]
+
+
+def ended(instance: DagsterInstance, kind: DagsterEventType, **tags: str) -> DagsterRun:
+    """A batch that has just ended."""
+    run = instance.add_run(DagsterRun(job_name=DAILY_BATCH, tags=tags))
+    instance.report_dagster_event(DagsterEvent(kind.value, DAILY_BATCH), run.run_id)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "other"),
+    [
+        ("publish_after_batch", DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE),
+        ("publish_after_failed_batch", DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_SUCCESS),
+    ],
+)
+def test_of_batches_that_ended_since_the_last_look_the_newest_asks_for_their_publication(
+    samples: dict[str, Definitions], northfield: Institution, name: str, kind: DagsterEventType, other: DagsterEventType
+) -> None:
+    sensor = samples[northfield.time_zone].resolve_sensor_def(name)
+    event = DagsterEvent(kind.value, DAILY_BATCH)
+    with DagsterInstance.local_temp() as instance:
+        runs = [ended(instance, kind) for _ in range(3)]
+        ended(instance, other)  # its own sensor asks after it, if that one is on
+        ended(instance, kind, **{IN_PROCESS: "true"})  # whoever executes it may die before it publishes
+        answers = [
+            sensor(
+                build_run_status_sensor_context(
+                    sensor_name=name, dagster_event=event, dagster_instance=instance, dagster_run=run
+                )
+            )
+            for run in runs
+        ]
+    assert [isinstance(answer, RunRequest) for answer in answers] == [False, False, True]

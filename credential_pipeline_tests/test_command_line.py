@@ -7,10 +7,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
-import socket
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,57 +20,18 @@ from credential_pipeline.institution.starter import write_starter
 from credential_pipeline.settings import DEVELOPMENT_PASSPHRASE
 from credential_pipeline.store import embedded
 from credential_pipeline_tests.conftest import REPOSITORY
-from credential_pipeline_tests.terminal import PASSPHRASE, Told, call, leaves, shell
+from credential_pipeline_tests.riverside import DATED, College
+from credential_pipeline_tests.terminal import PASSPHRASE, call, leaves, shell
 
-DATED = ("--day", "2026-03-02", "--as-of", "2026-03-02T10:00:00Z")
-AT = ("--at", "2026-03-02T12:00:00Z")
 COUNTS = ("landed", "accepted", "quarantined", "skipped", "persons", "holders", "earned", "issued", "already_issued",
           "held", "published")  # fmt: skip
 COMMANDS = (
-    "init", "check", "run", "dev", "verify", "explain", "reconcile", "database-url",
+    "init", "check", "run", "dev", "verify", "bake", "unbake", "explain", "reconcile", "database-url",
     "plan", "plan list", "plan show", "prepare", "approve", "apply", "hold list", "hold release", "hold reject",
     "revoke", "suspend", "reinstate", "correct",
     "renew", "campaign reissue", "campaign list", "key list", "key rotate", "key compromised",
-    "erase", "audit",
+    "erase", "audit", "bench proofs",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class College:
-    """A starter institution that has run once; `site` is a copy of what that run published."""
-
-    directory: Path
-    home: Path
-    first: Told
-    site: Path
-
-    def call(self, *arguments: str) -> Told:
-        return call(*arguments, "--institution", str(self.directory), "--home", str(self.home), PASSPHRASE=PASSPHRASE)
-
-    @property
-    def credentials(self) -> list[Path]:
-        return sorted((self.site / "credentials").glob("*.json"))
-
-
-@pytest.fixture(scope="module")
-def college(tmp_path_factory: pytest.TempPathFactory) -> Iterator[College]:
-    top = tmp_path_factory.mktemp("command-line")
-    directory, home = top / "Riverside College", top / "home"
-    try:
-        assert shell("init", "Riverside College", cwd=top).code == 0
-        # The server is left running by this command, so that the others need not start one each.
-        url = shell(
-            "database-url", "--institution", str(directory), "--home", str(home), cwd=top, PASSPHRASE=PASSPHRASE
-        )
-        assert url.code == 0, url.stderr
-        first = shell(
-            "run", "--json", *DATED, "--institution", "Riverside College", "--home", "home",
-            cwd=top, PASSPHRASE=PASSPHRASE,
-        )  # fmt: skip
-        shutil.copytree(home / "site", top / "site")
-        yield College(directory, home, first, top / "site")
-    finally:
-        embedded.stop(home / "postgres", mode="immediate")
 
 
 def test_the_commands_are_those_that_were_decided_on() -> None:
@@ -98,10 +55,13 @@ def test_a_command_has_help_with_an_example_that_parses(name: str) -> None:
     assert not parsed.args
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in {"init", "check", "verify"}])
+@pytest.mark.parametrize(
+    "name", [name for name in COMMANDS if name not in {"init", "check", "verify", "bake", "unbake"}]
+)
 def test_the_common_options_are_the_same_everywhere(name: str) -> None:
     options = {option for parameter in leaves(commands)[name].params for option in parameter.opts}
-    assert {"--institution", "--home", "--json"} <= options
+    # A bench is of no institution: it makes its own rows.
+    assert ({"--json"} if name == "bench proofs" else {"--institution", "--home", "--json"}) <= options
 
 
 def test_init_writes_an_institution_that_check_finds_in_order(tmp_path: Path) -> None:
@@ -279,60 +239,6 @@ def test_a_database_that_does_not_answer_is_told_without_its_password(
     assert (told.code, told.stdout) == (2, "")
     assert "the database does not answer" in told.stderr
     assert "hunter2" not in told.stderr
-
-
-def test_verify_a_file_a_folder_a_site_and_a_url(college: College) -> None:
-    one = college.credentials[0]
-    single = call("verify", str(one), *AT)
-    assert (single.code, single.stdout) == (0, "1 valid\n")
-    assert re.search(r"^  pass +\S+: ", single.stderr, re.MULTILINE)
-    for folder in (college.site, college.site / "credentials"):
-        told = call("verify", str(folder), *AT, "--json")
-        assert (told.code, told.result) == (0, {"verified": 5, "verdicts": {"valid": 5}, "refused": []})
-    url = f"https://credentials.riverside-college.example/credentials/{one.name}"
-    assert call("verify", url, "--site", str(college.site), *AT).code == 0
-    several = call("verify", *map(str, college.credentials[:2]), *AT, "--json")
-    assert (several.code, several.result["verified"]) == (0, 2)
-
-
-def test_verify_refuses_one_changed_character_with_a_reason(college: College, tmp_path: Path) -> None:
-    text = college.credentials[0].read_text(encoding="utf-8")
-    changed = tmp_path / "changed.json"
-    changed.write_text(text.replace("Completed the course", "Completed the courze", 1), encoding="utf-8")
-    told = call("verify", str(changed), str(college.credentials[1]), "--site", str(college.site), *AT, "--json")
-    assert told.code == 1
-    assert told.result["verdicts"] == {"invalid": 1, "valid": 1}
-    (refused,) = told.result["refused"]
-    assert refused["source"] == str(changed)
-    assert refused["reason"]
-    assert f"invalid    {changed}: {refused['reason']}" in told.stderr
-
-
-def test_verify_what_is_not_there_or_says_nothing(college: College, tmp_path: Path) -> None:
-    missing = call("verify", str(tmp_path / "missing.json"))
-    assert (missing.code, missing.stdout) == (2, "")
-    assert "is neither a file, a folder nor an https URL" in missing.stderr
-    empty = call("verify", str(tmp_path))
-    assert (empty.code, empty.stdout) == (1, "nothing to verify\n")
-    no_site = call("verify", str(college.credentials[0]), "--site", str(tmp_path))
-    assert no_site.code == 2
-    assert "is not a published site" in no_site.stderr
-    assert call("verify", str(college.credentials[0]), "--at", "noon").code == 2
-    assert call("verify").code == 2
-
-
-@pytest.mark.parametrize(
-    ("scheme", "reason"), [("http", "only https is asked"), ("https", "its host is not a public address")]
-)
-def test_verify_asks_nothing_of_this_machine(scheme: str, reason: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.setblocking(False)
-        url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/credentials/x.json"
-        told = call("verify", url, "--json")
-        with pytest.raises(BlockingIOError):  # nobody has connected
-            listener.accept()
-    assert (told.code, told.result["verdicts"]) == (1, {"unknown": 1})
-    assert f"unknown    {url}: the credential could not be read: {reason}" in told.stderr
 
 
 def test_reconcile_adds_up_until_an_object_is_deleted(college: College) -> None:

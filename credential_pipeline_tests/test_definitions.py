@@ -206,7 +206,8 @@ def test_one_step_at_a_time_issues_identifies_and_publishes(graph: AssetGraph) -
             pools.setdefault(pool, set()).add(node.key.to_user_string())
     assert pools == {
         "identity": {"persons"},
-        "issuing": {"awards", "plans", "credentials", "renewal_plans", "renewed_credentials"},
+        "issuing": {"awards", "plans", "credentials", "renewed_credentials"},
+        "planning": {"renewal_plans"},
         "publishing": {"publications"},
     }
 

@@ -1,282 +1,172 @@
 """`credential-pipeline dev` as its users have it: one session of real processes, driven over GraphQL and HTTP.
 
-The session is played once (a minute: two code servers, daemon ticks of up to 30 seconds); each test reads a part of
-its record, so that they run in any order.
+The session is played once (its processes start, a batch, its publication, a month as a backfill with three bad days,
+those days again, an approval, Ctrl-C); each test reads a part of its record, so that they run in any order.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import socket
 import subprocess
-import sys
-import threading
-import time
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
-from sqlalchemy import text
 
-from credential_pipeline.store.postgres import open_engine
-from credential_pipeline_tests.conftest import ROLE, SERVER, _administrator
+from credential_pipeline.issue.approve import NAMESPACE
+from credential_pipeline_tests.databases import lent
 from credential_pipeline_tests.e2e.college import GOOD, HEADER, write_college
+from credential_pipeline_tests.e2e.daemon import GRAPH, LAUNCH, Dev, Ended, Run, name_of
+from credential_pipeline_tests.issue.signers import RITA
+from credential_pipeline_tests.terminal import call
 
-pytestmark = pytest.mark.timeout(600)  # mostly waiting: three processes start, and the daemon looks every 30 seconds
+pytestmark = pytest.mark.timeout(1800)  # half of it is waiting: the daemon looks for backfills every 30 seconds
 
-FIRST, SECOND = "2026-03-01", "2026-03-02"
+DAYS = [f"2026-03-{day:02d}" for day in range(1, 31)]
+FIRST, LAST = DAYS[0], DAYS[-1]
 STAGES = ("extract", "gate", "identify", "issue", "publish", "renew", "report")
-ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
+ISSUE = {"persons", "awards", "plans", "credentials"}
+BAD = {
+    DAYS[6]: b"user,course\nU3,C1\n",
+    DAYS[13]: HEADER.encode() + "U4,C1,D14,2026-03-14,70,passé\n".encode("latin-1"),
+    DAYS[20]: HEADER.encode() + b"U5,C1,D21,2026-03-21,70,passed\nU98,C1,D21,2026-03-21,70,passed\nU99,C1,D21,,,\n",
+}
+"""A file without most of its columns, one that is no UTF-8, one with more bad rows than the gate lets through."""
+BLOCKED = DAYS[20]
+"""The day that the check of a gate stops; the other two are stopped where their files are landed."""
 
-GRAPH = "{ assetNodes { assetKey { path } groupName dependencyKeys { path } } }"
-LAUNCH = """
-mutation ($day: String!) {
-  launchRun(executionParams: {
-    selector: {repositoryLocationName: "credential_pipeline", repositoryName: "__repository__", jobName: "daily_batch"},
-    mode: "default", runConfigData: {}, executionMetadata: {tags: [{key: "dagster/partition", value: $day}]}
-  }) { __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } }
-}
-"""
-BACKFILL = """
-mutation ($days: [String!]!) {
-  launchPartitionBackfill(backfillParams: {
-    selector: {partitionSetName: "daily_batch_partition_set", repositorySelector:
-      {repositoryLocationName: "credential_pipeline", repositoryName: "__repository__"}},
-    partitionNames: $days
-  }) { __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } }
-}
-"""
-STATUSES = "query ($filter: RunsFilter!) { runsOrError(filter: $filter) { ... on Runs { results { status } } } }"
-RUNS = """
-query ($filter: RunsFilter!) {
-  runsOrError(filter: $filter) { ... on Runs { results {
-    runId status jobName tags { key value }
-    assetMaterializations { assetKey { path } partition metadataEntries {
-      label ... on IntMetadataEntry { intValue } ... on BoolMetadataEntry { boolValue }
-      ... on FloatMetadataEntry { floatValue } ... on TextMetadataEntry { text } } }
-    eventConnection { events { ... on AssetCheckEvaluationEvent { evaluation {
-      checkName success assetKey { path } metadataEntries { label ... on TextMetadataEntry { text } } } } } }
-  } } ... on PythonError { message } }
-}
+DEGREE = """\
+  - id: degree
+    name: Degree
+    type: Degree
+    description: The degree.
+    criteria: Conferred.
+    earned_by:
+      - {dataset: lms.completions, where: {course: C2, outcome: passed}, awarded_on: done}
+    occurrence: once
+    approval: four_eyes
 """
 
+ISSUED = """
+select substr(p.scope, 5), count(*) from ledger.plan_line l join ledger.plan p using (plan_id)
+where l.state = 'applied' and p.approval = 'auto' group by 1
+"""
+CREDENTIALS = "select public_id, document_sha256, run_id from ledger.credential order by 1"
+DEGREES = "select c.run_id from ledger.credential c join ledger.award a using (award_id) where a.achievement = 'degree'"
+WAITING = "select plan_id, hash from ledger.plan where approval = 'four_eyes' and state = 'planned'"
 
-@dataclass(frozen=True)
-class Run:
-    """A Dagster run as GraphQL tells it: counts by asset and name, checks by asset and name."""
 
-    run_id: str
-    job: str
-    status: str
-    tags: dict[str, str]
-    metadata: dict[tuple[str, str], Any]
-    partitions: set[str | None]
-    checks: dict[tuple[str, str], bool]
+def rows(day: str) -> list[str]:
+    """Four completions on the first day, one on each other; on the last one a degree as well."""
+    number = int(day[-2:])
+    if day == FIRST:
+        return GOOD[:4]
+    found = [f"U{number % 10 + 1},C1,D{number},{day},70,passed"]
+    return [*found, f"U2,C2,D{number},{day},90,passed"] if day == LAST else found
 
 
 @dataclass
 class Session:
-    """The record of one session, from the first line that was printed to the last process that ended."""
+    """The record of one session, from the first line that was printed to the last process that ended.
 
-    graph: list[dict[str, Any]] = field(default_factory=list)
-    batch: Run | None = None
-    publication: Run | None = None
-    backfill: dict[str, Run] = field(default_factory=dict)
-    issued: dict[str, int] = field(default_factory=dict)
-    responses: dict[str, httpx.Response] = field(default_factory=dict)
-    processes: list[psutil.Process] = field(default_factory=list)
-    survivors: list[psutil.Process] = field(default_factory=list)
-    code: int | None = None
-    stdout: str = ""
-    stderr: str = ""
+    `month` and `again` are the days' statuses in the two backfills, `issued` what their plans had issued after each.
+    """
 
-
-class Dev:
-    """The running command and what can be asked of it."""
-
-    def __init__(self, home: Path, college: Path, database_url: str) -> None:
-        environ = {k: v for k, v in os.environ.items() if not k.startswith(("CREDENTIAL_PIPELINE_", "DAGSTER_"))}
-        ports = [option for name in ("--port", "--site-port") for option in (name, str(free_port()))]
-        places = ["--home", str(home), "--institution", str(college)]
-        command = [sys.executable, "-m", "credential_pipeline", "dev", "--json", *places, *ports]
-        self.process = subprocess.Popen(
-            # As a script starts it with `&`: with the interrupt ignored, which the children must not inherit.
-            ["/bin/sh", "-c", "trap '' INT; exec \"$@\"", "sh", *command],
-            env={**environ, "CREDENTIAL_PIPELINE_DATABASE_URL": database_url},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        self.told: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        self.engine = open_engine(database_url)
-        self.ui = self.site = ""
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        self.told.extend(self.process.stderr)
-
-    def wait_for(self, what: str, found: Callable[[], Any], seconds: float = 240) -> Any:
-        """What `found` returns once it is true; a process that ended or took too long fails with what it said."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if result := found():
-                return result
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.5)
-        pytest.fail(f"waited for {what}; it said:\n{''.join(self.told[-60:])}")
-
-    def wait_until_it_serves(self) -> None:
-        self.ui = self.wait_for("the UI's address", lambda: self._address("Dagster UI"))
-        self.site = self.wait_for("the site's address", lambda: self._address("Published site"))
-
-    def _address(self, label: str) -> str | None:
-        return next((line.split()[-1] for line in list(self.told) if line.startswith(label)), None)
-
-    def ask(self, query: str, **variables: Any) -> Any:
-        answer = httpx.post(f"{self.ui}/graphql", json={"query": query, "variables": variables}, timeout=60).json()
-        assert "errors" not in answer, answer["errors"]
-        [value] = answer["data"].values()
-        return value
-
-    def ended_runs(self, count: int, **wanted: Any) -> list[Run]:
-        """The runs that fit the filter, once there are `count` and all are at an end."""
-
-        def ended() -> bool:
-            found = [run["status"] for run in self.ask(STATUSES, filter=wanted)["results"]]
-            return len(found) == count and set(found) <= ENDED
-
-        self.wait_for(f"{count} ended runs of {wanted}", ended)
-        return [as_run(raw) for raw in self.ask(RUNS, filter=wanted)["results"]]
-
-    def issued(self) -> dict[str, int]:
-        """Credentials recorded, by the run that did it."""
-        with self.engine.connect() as connection:
-            rows = connection.execute(text("select run_id, count(*) from ledger.credential group by run_id"))
-            return {str(run): int(count) for run, count in rows}
-
-    def public_ids(self) -> list[str]:
-        with self.engine.connect() as connection:
-            return list(connection.scalars(text("select public_id from ledger.credential order by public_id")))
-
-    def interrupt(self, session: Session) -> None:
-        """One Ctrl-C, and what was left of the processes afterwards."""
-        session.processes = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(True)]
-        self.process.send_signal(signal.SIGINT)
-        assert self.process.stdout is not None
-        session.stdout = self.process.stdout.read()
-        session.code = self.process.wait(30)
-        _, session.survivors = psutil.wait_procs(session.processes, timeout=5)
-        self._reader.join(10)
-        session.stderr = "".join(self.told)
-
-    def close(self) -> None:
-        """After a failed session: end the command, and its children if it cannot."""
-        self.engine.dispose()
-        if self.process.poll() is None:
-            children = psutil.Process(self.process.pid).children(True)
-            self.process.send_signal(signal.SIGINT)
-            try:
-                self.process.wait(30)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-            for child in children:
-                if child.is_running():
-                    child.kill()
-        for stream in (self.process.stdout, self.process.stderr):
-            if stream is not None:
-                stream.close()
-
-
-def as_run(raw: dict[str, Any]) -> Run:
-    entries = {}
-    for made in raw["assetMaterializations"]:
-        for entry in made["metadataEntries"]:
-            value = next((v for k, v in entry.items() if k != "label"), None)
-            entries[name_of(made["assetKey"]), entry["label"]] = value
-    evaluations = [event["evaluation"] for event in raw["eventConnection"]["events"] if "evaluation" in event]
-    return Run(
-        run_id=raw["runId"],
-        job=raw["jobName"],
-        status=raw["status"],
-        tags={tag["key"]: tag["value"] for tag in raw["tags"]},
-        metadata=entries,
-        partitions={made["partition"] for made in raw["assetMaterializations"]},
-        checks={(name_of(found["assetKey"]), found["checkName"]): found["success"] for found in evaluations},
-    )
-
-
-def name_of(key: dict[str, list[str]]) -> str:
-    return "/".join(key["path"])
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    graph: list[dict[str, Any]]
+    batch: Run
+    publication: Run
+    responses: dict[str, httpx.Response]
+    month: dict[str, str]
+    stopped: dict[str, Run]
+    issued: dict[str, int]
+    before: list[tuple[Any, ...]]
+    again: dict[str, str]
+    corrected: dict[str, int]
+    after: list[tuple[Any, ...]]
+    waiting: int
+    applied: Run
+    degrees: list[tuple[Any, ...]]
+    publications: int
+    ended: Ended
 
 
 @pytest.fixture(scope="module")
-def module_database(server_url: str, template: str) -> Iterator[str]:
-    """A migrated database of this module's own."""
-    from credential_pipeline.store.embedded import ensure_running
-
-    name = f"t_{uuid.uuid4().hex}"
-    with _administrator(server_url) as admin:
-        admin.execute(text(f'create database "{name}" template "{template}"'))
-    yield ensure_running(Path(os.environ[SERVER]) / "postgres", durable=False).url(name, role=ROLE)
-    with _administrator(server_url) as admin:
-        admin.execute(text(f'drop database if exists "{name}" with (force)'))
-
-
-@pytest.fixture(scope="module")
-def session(module_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    """A batch, its publication, a backfill over that day and the next, and Ctrl-C."""
+def session(template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """One session of a college that takes a file of completions a day, a breach of which stops the day."""
     place = tmp_path_factory.mktemp("dev")
-    data = write_college(place / "college", files="completions-{day}.csv")
-    (data / f"completions-{FIRST}.csv").write_text(HEADER + "\n".join(GOOD[:4]) + "\n")
-    (data / f"completions-{SECOND}.csv").write_text(HEADER + "\n".join(GOOD[4:7]) + "\n")
-    dev = Dev(place / "home", place / "college", module_database)
-    try:
-        yield play(dev)
-    finally:
-        dev.close()
+    college = place / "college"
+    data = write_college(college, files="completions-{day}.csv")
+    institution = college / "institution.yaml"
+    limit = "reject_limit: 0.5\n"
+    person = f"{{id: rita, name: Rita, roles: [approver], ssh_public_key: {RITA.public_line}}}"
+    institution.write_text(
+        institution.read_text().replace(limit, f"{limit}          on_breach: stop\n") + f"people:\n  - {person}\n"
+    )
+    with (college / "catalogue" / "courses.yaml").open("a") as file:
+        file.write(DEGREE)
+    for day in DAYS:
+        (data / f"completions-{day}.csv").write_bytes(BAD.get(day) or good(day))
+    with lent() as url:
+        dev = Dev(place / "home", college, url)
+        try:
+            yield play(dev, data, place, url)
+        finally:
+            dev.close()
 
 
-def play(dev: Dev) -> Session:
+def good(day: str) -> bytes:
+    return (HEADER + "\n".join(rows(day)) + "\n").encode()
+
+
+def play(dev: Dev, data: Path, place: Path, url: str) -> Session:
     dev.wait_until_it_serves()
-    session = Session(graph=dev.ask(GRAPH))
+    graph = dev.ask(GRAPH)
     launched = dev.ask(LAUNCH, day=FIRST)
     assert launched["__typename"] == "LaunchRunSuccess", launched
-    [session.batch] = dev.ended_runs(1, runIds=[launched["run"]["runId"]])
-    [session.publication] = dev.ended_runs(1, pipelineName="publication")
-    for public_id in dev.public_ids():
-        path = f"credentials/{public_id}.json"
-        session.responses[path] = httpx.get(f"{dev.site}/{path}")
-    asked = dev.ask(BACKFILL, days=[FIRST, SECOND])
-    assert asked["__typename"] == "LaunchBackfillSuccess", asked
-    runs = dev.ended_runs(2, tags=[{"key": "dagster/backfill", "value": asked["backfillId"]}])
-    session.backfill = {run.tags["dagster/partition"]: run for run in runs}
-    session.issued = dev.issued()
-    dev.interrupt(session)
-    return session
+    [batch] = dev.ended_runs(1, runIds=[launched["run"]["runId"]])
+    [publication] = dev.ended_runs(1, pipelineName="publication")
+    paths = [f"credentials/{public_id}.json" for public_id, *_ in dev.query(CREDENTIALS)]
+    responses = {path: httpx.get(f"{dev.site}/{path}") for path in paths}
+
+    month = dev.backfill(DAYS)
+    stopped = {run.tags["dagster/partition"]: run for run in dev.runs(statuses=["FAILURE"])}
+    issued, before = dict(dev.query(ISSUED)), dev.query(CREDENTIALS)
+    for day in BAD:
+        (data / f"completions-{day}.csv").write_bytes(good(day))
+    again = dev.backfill([day for day, status in month.items() if status == "FAILURE"])
+    corrected, after = dict(dev.query(ISSUED)), dev.query(CREDENTIALS)
+
+    waiting = dev.query(WAITING)
+    approve(place, url, *waiting[0])
+    [applied] = dev.ended_runs(1, tags=[{"key": "dagster/sensor_name", "value": "approved_plans"}])
+    degrees = dev.query(DEGREES)
+    publications = len(dev.runs(pipelineName="publication"))
+    return Session(
+        graph, batch, publication, responses, month, stopped, issued, before, again, corrected, after, len(waiting),
+        applied, degrees, publications, dev.interrupt(),
+    )  # fmt: skip
+
+
+def approve(place: Path, url: str, plan: object, digest: bytes) -> None:
+    """Sign a plan's hash with ssh-keygen, and hand the signature in at the command line."""
+    key, signature = place / "id_rita", place / "plan.sig"
+    key.write_bytes(RITA.private_file)
+    key.chmod(0o600)
+    sign = ["ssh-keygen", "-Y", "sign", "-n", NAMESPACE, "-f", str(key)]
+    signature.write_bytes(
+        subprocess.run(sign, input=digest.hex().encode(), capture_output=True, check=True, timeout=30).stdout
+    )
+    where = ("--institution", str(place / "college"), "--home", str(place / "home"))
+    told = call("approve", str(plan), "--approver", "rita", "--signature", str(signature), *where, DATABASE_URL=url)
+    assert told.code == 0, told.stderr
 
 
 def errors(session: Session) -> str:
     """What the processes said from their first error on."""
-    _, found, rest = session.stderr.partition("ERROR")
+    _, found, rest = session.ended.stderr.partition("ERROR")
     return f"{found}{rest[:6000]}"
 
 
@@ -290,7 +180,6 @@ def test_the_graph_reads_by_stage_from_left_to_right(session: Session) -> None:
 
 def test_the_batch_of_a_day_launched_over_graphql_is_read_back_with_its_counts(session: Session) -> None:
     batch = session.batch
-    assert batch is not None
     assert batch.status == "SUCCESS", errors(session)
     assert (batch.job, batch.partitions) == ("daily_batch", {FIRST})
     counts = {
@@ -303,11 +192,10 @@ def test_the_batch_of_a_day_launched_over_graphql_is_read_back_with_its_counts(s
         ("credentials", "issued"): 4,
     }
     assert {name: batch.metadata.get(name) for name in counts} == counts
-    assert session.issued[batch.run_id] == 4
+    assert session.issued[FIRST] == 4
 
 
 def test_the_checks_of_every_dataset_are_read_back(session: Session) -> None:
-    assert session.batch is not None
     datasets = ("users", "courses", "completions")
     assert session.batch.checks == {
         **{(f"landed_lms__{dataset}", "batch_is_whole"): True for dataset in datasets},
@@ -318,8 +206,6 @@ def test_the_checks_of_every_dataset_are_read_back(session: Session) -> None:
 
 def test_the_daemon_publishes_after_the_batch(session: Session) -> None:
     publication = session.publication
-    assert session.batch is not None
-    assert publication is not None
     assert publication.status == "SUCCESS", errors(session)
     assert publication.tags["dagster/sensor_name"] == "publish_after_batch"
     assert publication.tags["dagster/run_key"] == f"after:{session.batch.run_id}"
@@ -329,15 +215,48 @@ def test_the_daemon_publishes_after_the_batch(session: Session) -> None:
     assert all(publication.checks.values())
 
 
+def test_of_a_month_only_the_bad_days_fail(session: Session) -> None:
+    assert session.month == {day: "FAILURE" if day in BAD else "SUCCESS" for day in DAYS}, errors(session)
+    assert session.issued == {day: 4 if day == FIRST else 1 for day in DAYS if day not in BAD}
+    assert len(session.before) == sum(session.issued.values())
+
+
 def test_a_backfill_issues_only_what_is_missing(session: Session) -> None:
-    assert session.batch is not None
-    statuses = {day: run.status for day, run in session.backfill.items()}
-    assert statuses == {FIRST: "SUCCESS", SECOND: "SUCCESS"}, errors(session)
-    assert session.backfill[FIRST].metadata["plans", "create"] == 0
-    assert session.backfill[SECOND].metadata["plans", "create"] == 3
-    by_backfill = session.issued.keys() - {session.batch.run_id}
-    assert sum(session.issued[run_id] for run_id in by_backfill) == 3
-    assert by_backfill <= {run.run_id for run in session.backfill.values()}
+    by_batch = [public_id for public_id, _, run_id in session.before if run_id == session.batch.run_id]
+    assert len(by_batch) == session.issued[FIRST] == 4
+
+
+@pytest.mark.parametrize("day", BAD)
+def test_a_blocking_check_stops_its_own_day_and_says_why(session: Session, day: str) -> None:
+    stopped = session.stopped[day]
+    asset, check = (
+        ("accepted_lms__completions", "within_reject_limit") if day == BLOCKED
+        else ("landed_lms__completions", "batch_is_whole")
+    )  # fmt: skip
+    assert [name for name, passed in stopped.checks.items() if not passed] == [(asset, check)]
+    assert stopped.partitions == {day}
+    assert stopped.assets >= {asset, "accepted_lms__users"}, "what stands beside it is done"
+    assert stopped.assets.isdisjoint(ISSUE), "what comes after it is not"
+
+
+def test_the_failed_days_alone_are_run_again_and_issue_what_was_missing(session: Session) -> None:
+    assert session.again == dict.fromkeys(BAD, "SUCCESS"), errors(session)
+    assert session.corrected == {**session.issued, **dict.fromkeys(BAD, 1)}
+    assert set(session.before) < set(session.after), "what was issued before is as it was"
+    assert len(session.after) == len(session.before) + len(BAD)
+
+
+def test_batches_that_end_together_are_published_together(session: Session) -> None:
+    assert 1 < session.publications < len(DAYS)
+
+
+def test_the_sensor_applies_the_plan_that_was_approved_by_signature(session: Session) -> None:
+    applied = session.applied
+    assert session.waiting == 1, "the degree of the last day, and nothing else, waited for a signature"
+    assert (applied.job, applied.status, applied.assets) == ("daily_batch", "SUCCESS", {"credentials"}), errors(session)
+    assert applied.tags["dagster/run_key"].startswith("approved:")
+    assert applied.metadata["credentials", "issued"] == 1
+    assert session.degrees == [(applied.run_id,)]
 
 
 def test_the_site_serves_every_credential(session: Session) -> None:
@@ -348,10 +267,10 @@ def test_the_site_serves_every_credential(session: Session) -> None:
 
 
 def test_one_ctrl_c_ends_every_process(session: Session) -> None:
-    assert session.code == 0, session.stderr
-    assert session.survivors == []
-    assert len(session.processes) >= 4, "the command, webserver, daemon and at least one code server"
+    assert session.ended.code == 0, session.ended.stderr
+    assert session.ended.survivors == []
+    assert len(session.ended.processes) >= 4, "the command, webserver, daemon and at least one code server"
 
 
 def test_stdout_is_one_json_object(session: Session) -> None:
-    assert json.loads(session.stdout) == {"ended": True}
+    assert json.loads(session.ended.stdout) == {"ended": True}

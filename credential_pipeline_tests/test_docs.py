@@ -106,7 +106,7 @@ def test_every_command_and_option_is_told(name: str) -> None:
 
 
 def test_the_targets_of_make_are_told() -> None:
-    targets = re.findall(r"^([a-z]+):.*## ", read(REPOSITORY / "Makefile"), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):.*## ", read(REPOSITORY / "Makefile"), re.MULTILINE)
     told = section(operating(), "Commands")
     assert [target for target in targets if target != "help" and f"`{target}`" not in told] == []
 
@@ -235,6 +235,7 @@ def test_every_published_path_is_told() -> None:
     told = section(operating(), "Publishing")
     examples = {
         "credential": "credentials/PUBLIC-ID.json",
+        "credential as JWT": "credentials/PUBLIC-ID.jwt",
         "state": "state/PUBLIC-ID.json",
         "status list": "status/N.json",
         "did": ".well-known/did.json",

@@ -13,6 +13,7 @@ import click
 from credential_pipeline.commands.common import common, finish
 
 if TYPE_CHECKING:
+    from credential_pipeline.credential.multikey import Algorithm
     from credential_pipeline.runtime import Runtime
     from credential_pipeline.settings import Settings
 
@@ -99,7 +100,7 @@ def reissue(settings: Settings, as_json: bool, key_id: str, as_of: str | None, r
         if stored and stored.does_something and runtime.institution.policies.campaign_approval == "actor":
             done = apply_plan(
                 runtime.engine, runtime.institution, runtime.secrets, runtime.signer, stored.plan_id, run_id,
-                now=runtime.clock(),
+                now=runtime.clock(), workers=runtime.workers,
             )  # fmt: skip
     if stored is None:
         finish({"plan": None, "counts": {}, "state": "nothing"}, as_json, f"nothing of {key_id} is left to re-issue")
@@ -160,7 +161,10 @@ def key_listing(settings: Settings, as_json: bool) -> None:
     for one in found:
         until = one.valid_until.isoformat() if one.valid_until else "now"
         told = ", ".join(f"{number:,} {state}" for state, number in one.credentials.items()) or "nothing signed"
-        lines.append(f"{one.key_id:<8} {one.valid_from.isoformat()} to {until}  {told}" + _told_of(one.signs, one))
+        kind = f"{one.algorithm} in KMS" if one.kms_key else one.algorithm
+        lines.append(
+            f"{one.key_id:<8} {kind:<14} {one.valid_from.isoformat()} to {until}  {told}" + _told_of(one.signs, one)
+        )
     finish({"keys": [asdict(one) for one in found]}, as_json, "\n".join(lines))
 
 
@@ -171,24 +175,46 @@ def _told_of(signs: bool, one: Any) -> str:
 
 
 @key.command()
+@click.option(
+    "--algorithm",
+    type=click.Choice(["Ed25519", "ES256", "RS256"]),
+    help="Ed25519 signs documents, ES256 and RS256 sign JWTs [Ed25519].",
+)
+@click.option("--kms", metavar="ARN", help="Sign with this key in AWS KMS from now on; its kind says what it signs.")
 @REASON
 @ACTOR
 @common
-def rotate(settings: Settings, as_json: bool, reason: str, actor: str) -> None:
+def rotate(
+    settings: Settings, as_json: bool, algorithm: Algorithm | None, kms: str | None, reason: str, actor: str
+) -> None:
     """Make a key that signs from now on; what the one before signed stays verifiable.
+
+    Given first of all in a new home, it makes the first key: with --kms, no private key is ever on this machine.
 
     Example: credential-pipeline key rotate --reason 'yearly rotation' --actor registrar
     """
-    from credential_pipeline.issue.key_periods import rotate_key
+    from credential_pipeline.issue.key_periods import KeyInKms, rotate_key
 
+    if algorithm and kms:
+        raise click.UsageError("give --algorithm or --kms: a key in KMS has its algorithm already")
     with _opened(settings) as runtime:
+        new = KeyInKms.asked(runtime.kms, kms) if kms else algorithm or "Ed25519"
         made = rotate_key(
-            runtime.engine, runtime.secrets, runtime.clock(), actor=actor, reason=reason, run_id=_run_id()
-        )
+            runtime.engine, runtime.secrets_directory, runtime.clock(), new,
+            actor=actor, reason=reason, run_id=_run_id(),
+        )  # fmt: skip
+    signs = "documents" if made.use == "key" else "JWTs"
     finish(
-        {"key": made.key_id, "valid_from": made.created.isoformat(), "public_key_multibase": made.public_key_multibase},
+        {
+            "key": made.key_id,
+            "algorithm": made.algorithm,
+            "kms_key": made.kms_key,
+            "valid_from": made.created.isoformat(),
+            "public_key_multibase": made.public_key_multibase,
+        },
         as_json,
-        f"{made.key_id} signs from {made.created.isoformat()} on; did.json lists it after the next publication",
+        f"{made.key_id} ({made.algorithm}) signs {signs} from {made.created.isoformat()} on; did.json lists it after "
+        "the next publication",
     )
 
 

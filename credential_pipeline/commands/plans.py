@@ -246,7 +246,7 @@ def apply_command(settings: Settings, as_json: bool, plan_names: tuple[str, ...]
             named = [find_plan(connection, name) for name in plan_names]
         applied = apply_approved(
             runtime.engine, runtime.institution, runtime.secrets, runtime.signer, run_id,
-            now=runtime.clock(), plan_ids=named or None,
+            now=runtime.clock(), plan_ids=named or None, workers=runtime.workers,
         )  # fmt: skip
         published = publish_now(runtime, run_id) if publish and (applied.issued or applied.moved) else None
     result = {

@@ -18,9 +18,10 @@ def publish_now(runtime: Runtime, run_id: str) -> bool:
 
     institution, engine, as_of = runtime.institution, runtime.engine, runtime.as_of
     try:
-        keys = recorded_keys(engine, institution)
         signer = runtime.signer(as_of)
-        publish(engine, institution, runtime.store, institution.targets.site, signer, keys, as_of, run_id)
+        keys = recorded_keys(engine, institution)  # after the signer: its key may be the first
+        target, jwt_signer = institution.targets.site, runtime.jwt_signer(as_of)
+        publish(engine, institution, runtime.store, target, signer, keys, as_of, run_id, jwt_signer=jwt_signer)
     except PipelineError as error:
         say(f"done, but not published: {error}; the next run publishes it")
         return False

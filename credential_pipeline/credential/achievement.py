@@ -1,19 +1,48 @@
 """Who issues and what can be earned: Profile and Achievement (Open Badges 3.0, appendix B.1).
 
-Belongs here: the typed facts of an issuer and of an achievement, and their JSON. Does not belong here: who earned it
-(document.py) and where the catalogue lies.
+Belongs here: the typed facts of an issuer and of an achievement, and their JSON. Does not belong here: what its results
+can be (results.py), who earned it (document.py) and where the catalogue lies.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from credential_pipeline.credential.contexts import OB3, VC2
-from credential_pipeline.credential.text import BuildError, credit_number, did_web, iri, text, url
+from credential_pipeline.credential.results import (
+    Alignment,
+    ResultDescription,
+    alignments,
+    honors_description,
+    result_descriptions,
+)
+from credential_pipeline.credential.text import (
+    BuildError,
+    credit_number,
+    did_web,
+    distinct,
+    language,
+    one_of,
+    text,
+    url,
+)
+
+__all__ = [
+    "ACHIEVEMENT_TYPES",
+    "Achievement",
+    "Alignment",
+    "Issuer",
+    "Related",
+    "ResultDescription",
+    "achievement_document",
+    "honors_description",
+    "issuer_profile",
+    "published_achievement",
+    "published_issuer",
+]
 
 # Open Badges 3.0 appendix B, enumerations; each is open for `ext:` values.
 ACHIEVEMENT_TYPES = frozenset(
@@ -51,35 +80,6 @@ ACHIEVEMENT_TYPES = frozenset(
         "SecondarySchoolDiploma",
     ]
 )
-RESULT_TYPES = frozenset(
-    [
-        "GradePointAverage",
-        "LetterGrade",
-        "Percent",
-        "PerformanceLevel",
-        "PredictedScore",
-        "RawScore",
-        "Result",
-        "RubricCriterion",
-        "RubricCriterionLevel",
-        "RubricScore",
-        "ScaledScore",
-        "Status",
-    ]
-)
-ALIGNMENT_TYPES = frozenset(
-    [
-        "ceasn:Competency",
-        "ceterms:Credential",
-        "CFItem",
-        "CFRubric",
-        "CFRubricCriterion",
-        "CFRubricCriterionLevel",
-        "CTDL",
-    ]
-)
-_EXTENSION = re.compile(r"ext:[A-Za-z0-9._-]+\Z")
-_LANGUAGE = re.compile(r"[a-z]{2,4}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?\Z")  # B.3 LanguageCode
 _EMAIL = re.compile(r"[^\s@<>\"]+@[^\s@<>\"]+\Z")
 
 
@@ -96,28 +96,16 @@ class Issuer:
 
 
 @dataclass(frozen=True, slots=True)
-class Alignment:
-    """One node of a competency framework that the achievement covers; members are spelled as in the standard."""
+class Related:
+    """The same achievement in another language or version, by the URL where it can be read (B.1 Related).
 
-    targetName: str  # noqa: N815
-    targetUrl: str  # noqa: N815
-    targetType: str | None = None  # noqa: N815
-    targetFramework: str | None = None  # noqa: N815
-    targetCode: str | None = None  # noqa: N815
-    targetDescription: str | None = None  # noqa: N815
-
-
-@dataclass(frozen=True, slots=True)
-class ResultDescription:
-    """What one result of the achievement can be; `id` is an absolute IRI, values are strings as in the standard."""
+    This is how Open Badges 3.0 says a name in several languages: its contexts give `name` and `description` no
+    language, and its schema wants them to be plain strings.
+    """
 
     id: str
-    name: str
-    resultType: str  # noqa: N815
-    valueMin: str | None = None  # noqa: N815
-    valueMax: str | None = None  # noqa: N815
-    allowedValue: tuple[str, ...] = ()  # noqa: N815
-    requiredValue: str | None = None  # noqa: N815
+    in_language: str | None = None
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,11 +128,7 @@ class Achievement:
     in_language: str | None = None
     image_url: str | None = None
     version: str | None = None
-
-
-def honors_description(achievement_id: str) -> ResultDescription:
-    """The result description that `CredentialFacts.honors` refer to; the achievement has to list it."""
-    return ResultDescription(f"{achievement_id}#honors", "Honours", "Result")
+    related: tuple[Related, ...] = ()
 
 
 def issuer_profile(issuer: Issuer) -> dict[str, Any]:
@@ -180,7 +164,7 @@ def achievement_document(achievement: Achievement, issuer: Issuer) -> dict[str, 
     built: dict[str, Any] = {
         "id": url(a.id, "achievement.id"),
         "type": ["Achievement"],
-        "achievementType": _one_of(a.achievement_type, ACHIEVEMENT_TYPES, "achievement.achievementType"),
+        "achievementType": one_of(a.achievement_type, ACHIEVEMENT_TYPES, "achievement.achievementType"),
         "name": text(a.name, "achievement.name"),
         "description": text(a.description, "achievement.description", multiline=True),
         "criteria": _criteria(a),
@@ -194,9 +178,7 @@ def achievement_document(achievement: Achievement, issuer: Issuer) -> dict[str, 
         if value is not None:
             built[member] = text(value, f"achievement.{member}")
     if a.in_language is not None:
-        if not _LANGUAGE.match(a.in_language):
-            raise BuildError(f"achievement.inLanguage is {a.in_language!r}: a BCP 47 code such as en-GB is needed")
-        built["inLanguage"] = a.in_language
+        built["inLanguage"] = language(a.in_language, "achievement.inLanguage")
     if a.credits_available is not None:
         built["creditsAvailable"] = credit_number(a.credits_available, "achievement.creditsAvailable")
     if a.image_url is not None:
@@ -204,10 +186,12 @@ def achievement_document(achievement: Achievement, issuer: Issuer) -> dict[str, 
     if a.tags:
         built["tag"] = distinct([text(tag, "achievement.tag") for tag in a.tags], "achievement.tag")
     if a.alignments:
-        built["alignment"] = distinct([_alignment(x) for x in a.alignments], "achievement.alignment")
+        built["alignment"] = alignments(a.alignments, "achievement")
     if a.result_descriptions:
-        distinct([x.id for x in a.result_descriptions], "achievement.resultDescription.id")
-        built["resultDescription"] = [_result_description(x) for x in a.result_descriptions]
+        built["resultDescription"] = result_descriptions(a.result_descriptions)
+    if a.related:
+        distinct([a.id, *(x.id for x in a.related)], "achievement.related.id")
+        built["related"] = [_related(x) for x in a.related]
     return built
 
 
@@ -218,14 +202,6 @@ def published_achievement(achievement: Achievement, issuer: Issuer) -> dict[str,
         **achievement_document(achievement, issuer),
         "creator": issuer_profile(issuer),
     }
-
-
-def distinct(items: list[Any], where: str) -> list[Any]:
-    """`items` unchanged if no two are equal: a JSON-LD set holds nothing twice, and equal blank nodes cost RDFC."""
-    for i, item in enumerate(items):
-        if item in items[:i]:
-            raise BuildError(f"{where} holds {item!r} twice: remove one (JSON-LD 1.1, 4.3.2: sets)")
-    return items
 
 
 def _criteria(a: Achievement) -> dict[str, Any]:
@@ -239,49 +215,14 @@ def _criteria(a: Achievement) -> dict[str, Any]:
     return criteria
 
 
-def _alignment(a: Alignment) -> dict[str, Any]:
-    built: dict[str, Any] = {
-        "type": ["Alignment"],
-        "targetName": text(a.targetName, "alignment.targetName"),
-        "targetUrl": url(a.targetUrl, "alignment.targetUrl"),
-    }
-    if a.targetType is not None:
-        built["targetType"] = _one_of(a.targetType, ALIGNMENT_TYPES, "alignment.targetType")
-    for member, value in (("targetFramework", a.targetFramework), ("targetCode", a.targetCode)):
-        if value is not None:
-            built[member] = text(value, f"alignment.{member}")
-    if a.targetDescription is not None:
-        built["targetDescription"] = text(a.targetDescription, "alignment.targetDescription", multiline=True)
-    return built
-
-
-def _result_description(d: ResultDescription) -> dict[str, Any]:
-    built: dict[str, Any] = {
-        "id": iri(d.id, "resultDescription.id"),
-        "type": ["ResultDescription"],
-        "name": text(d.name, "resultDescription.name"),
-        "resultType": _one_of(d.resultType, RESULT_TYPES, "resultDescription.resultType"),
-    }
-    if d.allowedValue:
-        built["allowedValue"] = distinct(
-            [text(value, "resultDescription.allowedValue") for value in d.allowedValue],
-            "resultDescription.allowedValue",
-        )
-    for member, value in (
-        ("requiredValue", d.requiredValue),
-        ("valueMax", d.valueMax),
-        ("valueMin", d.valueMin),
-    ):
-        if value is not None:
-            built[member] = text(value, f"resultDescription.{member}")
+def _related(related: Related) -> dict[str, Any]:
+    built: dict[str, Any] = {"id": url(related.id, "related.id"), "type": ["Related"]}
+    if related.in_language is not None:
+        built["inLanguage"] = language(related.in_language, "related.inLanguage")
+    if related.version is not None:
+        built["version"] = text(related.version, "related.version")
     return built
 
 
 def _image(value: str, where: str) -> dict[str, Any]:
     return {"id": url(value, where), "type": "Image"}
-
-
-def _one_of(value: str, allowed: Sequence[str] | frozenset[str], where: str) -> str:
-    if value not in allowed and not _EXTENSION.match(value):
-        raise BuildError(f"{where} is {value!r}: use ext:NAME or one of {', '.join(sorted(allowed))} (appendix B)")
-    return value

@@ -68,7 +68,8 @@ def rdfc_second_opinion(document: dict[str, Any], *, loader: Loader = document_l
 
     For checks, not for signing: it does not tell dropped terms.
     """
-    inlined = document | {"@context": [_inline(c, loader) for c in _as_list(document.get("@context", []))]}
+    inlined = _inlined(document, loader)
+    inlined["@context"] = _lifted(inlined)
     text = json.dumps(inlined, ensure_ascii=False, allow_nan=False).encode("utf-8")
     dataset = pyoxigraph.Dataset(pyoxigraph.parse(text, format=pyoxigraph.RdfFormat.JSON_LD))
     dataset.canonicalize(pyoxigraph.CanonicalizationAlgorithm.RDFC_1_0)
@@ -89,12 +90,11 @@ _RELATIVE = "x-relative-iri://refused/"
 
 
 def _refuse_unsafe(document: Any) -> None:
-    """Only the top level has `@context`, nothing else has a keyword, nothing is null or empty of meaning."""
+    """Only credentials and their proofs have `@context`, nothing has another keyword, nothing is null."""
     if not isinstance(document, dict):
         raise CanonicalizationError("a JSON-LD document to be signed is an object")
     stack: list[tuple[Any, str]] = [(value, key) for key, value in document.items() if key != "@context"]
-    if not all(isinstance(context, str) for context in _as_list(document.get("@context", []))):
-        raise CanonicalizationError("@context holds something else than URLs: inline contexts are not processed")
+    _refuse_inline(document)
     if any(key.startswith("@") and key != "@context" for key in document):
         raise UndefinedTerm("a JSON-LD keyword at the top level of the document: use the terms of the contexts")
     while stack:
@@ -103,11 +103,23 @@ def _refuse_unsafe(document: Any) -> None:
             raise UndefinedTerm(f"{where} is null: JSON-LD drops it and it would stay unsigned")
         if isinstance(value, dict):
             for key, member in value.items():
+                if key == "@context" and where.rpartition(".")[2] in _WITH_CONTEXT:
+                    _refuse_inline(value)
+                    continue
                 if key.startswith("@"):
                     raise UndefinedTerm(f"{where} holds the JSON-LD keyword {key!r}: use the terms of the contexts")
                 stack.append((member, f"{where}.{key}"))
         elif isinstance(value, list):
             stack.extend((member, where) for member in value)
+
+
+_WITH_CONTEXT = frozenset(["verifiableCredential", "endorsement", "proof"])
+"""Members whose values were documents of their own before they were embedded (CLR 2.0, Open Badges 3.0), and proofs."""
+
+
+def _refuse_inline(document: dict[str, Any]) -> None:
+    if not all(isinstance(context, str) for context in _as_list(document.get("@context", []))):
+        raise CanonicalizationError("@context holds something else than URLs: inline contexts are not processed")
 
 
 def _refuse_dropped(value: Any) -> None:
@@ -223,9 +235,11 @@ _ESCAPES = {code: f"\\u{code:04X}" for code in (*range(0x20), 0x7F, 0xFFFE, 0xFF
     0x5C: "\\\\",
 }
 
-# A few kB of blank nodes that look alike cost RDFC-1.0 minutes (7.1 of its Security Considerations). Our documents
-# need at most a few dozen paths: alignments or results that are equal in every member.
+# A few kB of blank nodes that look alike cost RDFC-1.0 minutes (7.1 of its Security Considerations). Our credentials
+# need at most a few dozen paths: alignments or results that are equal in every member. A transcript needs 37 for each
+# of its members, which show the same name and the same scale of grades.
 _MAX_PATHS = 4000
+_MAX_PATHS_A_NODE = 4
 
 
 class _Rdfc10(URDNA2015):  # type: ignore[misc]
@@ -246,8 +260,9 @@ class _Rdfc10(URDNA2015):  # type: ignore[misc]
     def create_hash_to_related(self, id_: str, issuer: Any) -> dict[str, list[str]]:
         related: dict[str, list[str]] = super().create_hash_to_related(id_, issuer)
         self._paths += 1 + sum(factorial(min(len(nodes), 10)) for nodes in related.values())
-        if self._paths > _MAX_PATHS:
-            raise CanonicalizationError(f"too many indistinguishable blank nodes (over {_MAX_PATHS} paths to compare)")
+        most = max(_MAX_PATHS, _MAX_PATHS_A_NODE * len(self.blank_node_info))
+        if self._paths > most:
+            raise CanonicalizationError(f"too many indistinguishable blank nodes (over {most} paths to compare)")
         return related
 
 
@@ -282,6 +297,30 @@ def _term(term: dict[str, Any], label: Callable[[str], str]) -> str:
 
 
 # --- the second opinion ---
+
+
+def _inlined(value: Any, loader: Loader) -> Any:
+    """With each context in the place of its URL: pyoxigraph asks no loader."""
+    if isinstance(value, list):
+        return [_inlined(member, loader) for member in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: [_inline(c, loader) for c in _as_list(member)] if key == "@context" else _inlined(member, loader)
+        for key, member in value.items()
+    }
+
+
+def _lifted(document: dict[str, Any]) -> list[Any]:
+    """The contexts, and those that its types bring along, but the last one's.
+
+    pyoxigraph 0.5 keeps that one only, where JSON-LD API 5.1.2 step 11 applies each: `partial`, which ClrCredential
+    defines, would be lost behind VerifiableCredential. Where a lifted term means something else below, rdfc refuses it.
+    """
+    contexts = _as_list(document.get("@context", []))
+    types = sorted(x for x in _as_list(document.get("type", [])) if isinstance(x, str))
+    definitions = [c[t] for t in types for c in contexts if isinstance(c, dict) and isinstance(c.get(t), dict)]
+    return contexts + [d["@context"] for d in definitions if "@context" in d][:-1]
 
 
 def _inline(context: Any, loader: Loader) -> Any:

@@ -10,12 +10,22 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from operator import itemgetter, methodcaller
 from typing import Any
 
 import orjson
 
+from credential_pipeline.credential.lexical import (
+    DELETE,
+    NONCHARACTER,
+    RARE,
+    TakesReference,
+    json_number,
+    nquads_number,
+    nquads_text,
+)
 from credential_pipeline.credential.ties import NoOrder, Ties
 
 Pool = Sequence[bytes]
@@ -26,22 +36,39 @@ class OtherShape(Exception):
     """The document does not have this shape: another one may fit."""
 
 
-class TakesReference(Exception):
-    """The document takes the reference path, whatever its shape; the text is the reason."""
-
-
 class Template:
     """Constant bytes with places for values of a pool; one C call each to pick and to fill: 0.3 us for 10 places."""
 
-    __slots__ = ("pick", "text")
+    __slots__ = ("numbers", "pick", "text")
 
     def __init__(self, pieces: Sequence[bytes | int]) -> None:
         self.text = b"".join(b"%b" if isinstance(x, int) else x.replace(b"%", b"%%") for x in pieces)
-        self.pick = picker([x for x in pieces if isinstance(x, int)])
+        self.numbers = tuple(x for x in pieces if isinstance(x, int))
+        self.pick = picker(self.numbers)
 
     def fill(self, pool: Pool) -> bytes:
-        """The bytes with the values of `pool`; written out where it runs once a blank node."""
+        """The bytes with the values of `pool`."""
         return self.text % self.pick(pool)
+
+    def pieces(self) -> list[bytes | int]:
+        """What it was made of; never two constants side by side."""
+        numbers = iter(self.numbers)
+        made: list[bytes | int] = []
+        for n, part in enumerate(self.text.replace(b"%%", b"%\0").split(b"%b")):
+            if n:
+                made.append(next(numbers))
+            if part:
+                made.append(part.replace(b"%\0", b"%"))
+        return made
+
+    def reopened(self, pieces: Sequence[bytes | int]) -> Template:
+        """The same without its last byte, a bracket, and with `pieces` instead."""
+        more = Template(pieces)
+        made = Template(())
+        made.text = self.text[:-1] + more.text
+        made.numbers = self.numbers + more.numbers
+        made.pick = picker(made.numbers)
+        return made
 
 
 def picker(numbers: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
@@ -79,17 +106,24 @@ class Group:
     """Lines of one subject and predicate whose order depends on values: sorted when filled."""
 
     head: Template
-    labels: Callable[[Pool], tuple[bytes, ...]] | None
     tails: tuple[Template, ...]
 
     def fill(self, pool: Pool) -> bytes:
-        """The lines in code point order. Objects sort as their lines do: what follows a term is a space, less than
-        any character that a longer term could have there."""
-        tails = sorted(self.labels(pool)) if self.labels else sorted([tail.fill(pool) for tail in self.tails])
-        if self.labels is None and len({*tails}) < len(tails):
-            raise TakesReference("a triple stands twice: an RDF dataset is a set")
-        head = self.head.fill(pool)
-        return head + (b" .\n" + head).join(tails) + b" .\n"
+        """The lines in code point order."""
+        return sorted_lines(self.head.fill(pool), [tail.fill(pool) for tail in self.tails])
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """All that it is filled with."""
+        return tuple(n for template in (self.head, *self.tails) for n in template.numbers)
+
+
+def sorted_lines(head: bytes, tails: Sequence[bytes]) -> bytes:
+    """Lines of one subject and predicate; raises TakesReference. Objects sort as their lines do: what follows a term
+    is a space, less than any character that a longer term could have there."""
+    if len({*tails}) < len(tails):
+        raise TakesReference("a triple stands twice: an RDF dataset is a set")
+    return head + (b" .\n" + head).join(sorted(tails)) + b" .\n"
 
 
 Block = tuple[Template, tuple[bytes, ...] | None]
@@ -111,8 +145,8 @@ class Quads:
     """The same, a line each, where the order depends on values."""
     ties: Ties | None
     groups: tuple[Group, ...]
-    head: bytes
-    """The constant lines before the first slot: 40 % of a credential, hashed once a shape."""
+    head: Template
+    """The lines before the first slot and the first label that varies with slots."""
     middle: Template
     """The other lines of IRI subjects, in the order of the document that was compiled."""
     order: tuple[bytes | int, ...]
@@ -125,7 +159,7 @@ class Quads:
 
 LABELS = tuple(b"_:c14n%d" % n for n in range(200))
 """RDFC-1.0 4.3: canonical labels count from 0."""
-_BY_LABEL = {n: tuple(sorted(range(n), key=str)) for n in range(len(LABELS) + 1)}
+BY_LABEL = {n: tuple(sorted(range(n), key=str)) for n in range(len(LABELS) + 1)}
 """Ranks in the order of their labels as text: c14n10 comes before c14n2."""
 
 # RFC 3987 2.2, and Unicode white space, on which libraries differ: what does not match is for the reference to judge.
@@ -137,13 +171,6 @@ _IS_HTTP = methodcaller("startswith", (b"https://", b"http://"))
 _sha256 = hashlib.sha256
 _OPTIONS = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 _STR = {str}
-_DELETE = "\x7f"
-_NONCHARACTERS = "\ufdd0-\ufdef" + "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
-_NONCHARACTER = re.compile(f"[{_NONCHARACTERS}]")
-_RARE = re.compile(f"[{_DELETE}{_NONCHARACTERS}]")
-_NOT_TEXT = re.compile(f"[\x80-\x9f{_NONCHARACTERS}]")
-_NOT_PLAIN = bytes([*range(0x20), 0x22, 0x5C, 0x7F])
-SAFE_INTEGER = 2**53 - 1
 
 
 @dataclass(slots=True)
@@ -158,14 +185,21 @@ class Values:
 class Shape:
     """What many documents have in common, ready to be filled with what one of them has of its own."""
 
-    __slots__ = ("_jcs", "_json", "_midstate", "_quads", "_reading")
+    __slots__ = ("_jcs", "_json", "_quads", "_reading", "_straight")
 
-    def __init__(self, reading: Reading, json: Template, jcs: Template, quads: Quads | None) -> None:
+    def __init__(
+        self,
+        reading: Reading,
+        json: Template,
+        jcs: Template,
+        quads: Quads | None,
+        straight: Callable[[list[bytes]], bytes | None] | None,
+    ) -> None:
         self._reading = reading
         self._json = json
         self._jcs = jcs
         self._quads = quads
-        self._midstate = _sha256(quads.head if quads else b"")
+        self._straight = straight
 
     def read(self, document: dict[str, Any]) -> Values:
         """The slots of `document`; raises OtherShape, or TakesReference for values that no shape takes."""
@@ -178,7 +212,7 @@ class Shape:
             serialized = orjson.dumps(document, option=_OPTIONS)
         except (TypeError, UnicodeEncodeError) as cause:
             raise TakesReference("not JSON: surrogates, large integers or Python's own types") from cause
-        rare = _DELETE in text if text.isascii() else _RARE.search(text)
+        rare = DELETE in text if text.isascii() else RARE.search(text)
         if not rare and len(values) == len(strings):
             json = [*values, *map(json_number, numbers)] if numbers else values
             # Equal bytes prove both: all but the slots is the shape's, and no slot needs an escape.
@@ -217,41 +251,46 @@ class Shape:
         json = [*texts, *map(json_number, numbers)]
         if self._json.fill(json) != serialized:
             raise OtherShape("the JSON differs")
-        if any(map(_NONCHARACTER.search, strings)):
+        if any(map(NONCHARACTER.search, strings)):
             raise TakesReference("a noncharacter (RFC 7493 2.1)")
-        nquads = [*map(_nquads_text, texts), *map(nquads_number, numbers)]
+        nquads = [*map(nquads_text, texts), *map(nquads_number, numbers)]
         return Values(json, nquads, serialized)
 
     def strings(self, document: dict[str, Any]) -> list[str]:
         """The slots of `document` that are strings, in the order of `filled`."""
         return self._members(document)[0]
 
-    def filled(self, strings: list[str], numbers: list[Any]) -> Values:
-        """The values of a document that was never built: `is_plain` strings, types as the shape has them."""
-        values = "\0".join(strings).encode().split(b"\0")
-        json = [*values, *map(json_number, numbers)] if numbers else values
-        nquads = [*values, *map(nquads_number, numbers)] if numbers else values
-        return Values(json, nquads, self._json.fill(json))
+    def reopened(self, pieces: Sequence[bytes | int]) -> Template:
+        """The JSON with `pieces` instead of its last bracket."""
+        return self._json.reopened(pieces)
 
     def jcs(self, values: Values) -> bytes:
         """The RFC 8785 canonical form: ASCII keys in a known order, strings escaped as in JSON, safe numbers."""
         return self._jcs.fill(values.json)
 
+    def jcs_sha256(self, json: list[bytes]) -> bytes:
+        """Its SHA-256 from slots as JSON has them."""
+        return _sha256(self._jcs.fill(json)).digest()
+
     def nquads(self, values: Values) -> bytes:
         """The RDFC-1.0 canonical N-Quads; raises TakesReference."""
         return b"".join(self._parts(values.nquads))
 
-    def nquads_sha256(self, values: Values) -> bytes:
-        """SHA-256 of `nquads`, from the midstate of the constant lines it starts with."""
-        parts = self._parts(values.nquads)
-        if not parts[0]:
-            return _sha256(b"".join(parts)).digest()
-        midstate = self._midstate.copy()
-        midstate.update(b"".join(parts[1:]))
-        return midstate.digest()
+    def nquads_sha256(self, nquads: list[bytes], *, refuse_iris: bool = True) -> bytes:
+        """SHA-256 of `nquads`, on the straight line where it can be; raises TakesReference.
+
+        `refuse_iris`: not where all slots that are IRIs are known to be plain URLs.
+        """
+        if self._quads is not None and self._straight is not None:
+            if refuse_iris:
+                _refuse_iris(self._quads, nquads)
+            with suppress(NoOrder):
+                if digest := self._straight(nquads):
+                    return digest
+        return _sha256(b"".join(self._parts(nquads))).digest()
 
     def _parts(self, values: list[bytes]) -> list[bytes]:
-        """The lines in order; the first part is the constant head, or empty where the order is another."""
+        """The lines in order."""
         quads = self._quads
         if quads is None:
             raise TakesReference("a document without @context has no RDF form")
@@ -265,16 +304,10 @@ class Shape:
             pool += [group.fill(pool) for group in quads.groups]
         parts = _iri_subjects(quads, values, pool)
         blocks = quads.blocks
-        for rank in _BY_LABEL[quads.nodes]:
+        for rank in BY_LABEL[quads.nodes]:
             template, variants = blocks[ranked[rank]]
-            parts.append(variants[rank] if variants else template.text % template.pick(pool))
+            parts.append(variants[rank] if variants else template.fill(pool))
         return parts
-
-
-def is_plain(text: str) -> bool:
-    """Neither JSON nor N-Quads escapes anything of it, and I-JSON takes it (RFC 7493 2.1); surrogates raise."""
-    data = text.encode()
-    return len(data.translate(None, _NOT_PLAIN)) == len(data) and (text.isascii() or not _NOT_TEXT.search(text))
 
 
 def _refuse_iris(quads: Quads, values: list[bytes]) -> None:
@@ -299,7 +332,7 @@ def _ranked(quads: Quads, values: list[bytes]) -> list[int]:
     """
     by_hash = quads.constant_hashes.copy()
     for node, first_degree in quads.hashed:
-        by_hash[_sha256(first_degree.text % first_degree.pick(values)).digest()] = node
+        by_hash[_sha256(first_degree.fill(values)).digest()] = node
     for node, lines in quads.unsorted:
         by_hash[_sha256(b"".join(sorted([line.fill(values) for line in lines]))).digest()] = node
     ties = quads.ties
@@ -324,44 +357,8 @@ def _iri_subjects(quads: Quads, values: list[bytes], pool: list[bytes]) -> list[
             break
         before = key
     else:
-        return [quads.head, quads.middle.fill(pool)]
+        return [quads.head.fill(pool), quads.middle.fill(pool)]
     blocks = {key.fill(values): lines for key, lines in quads.subjects}
     if len(blocks) != len(quads.subjects):
         raise TakesReference("two members have one IRI: their lines are one node's")
-    return [b"", *(blocks[key].fill(pool) for key in sorted(blocks))]
-
-
-def _nquads_text(json: bytes) -> bytes:
-    """RDFC-1.0 5.1 from a JSON text: alike but for the case of hexadecimal digits, and DEL."""
-    if b"\\u" in json:
-        # Whole escapes only: in a backslash that is text, escaped, the second one starts nothing.
-        json = re.sub(rb"\\(?:u00([01][0-9a-f])|.)", _upper, json)
-    return json.replace(b"\x7f", b"\\u007F")
-
-
-def _upper(escape: re.Match[bytes]) -> bytes:
-    return b"\\u00" + escape[1].upper() if escape[1] else escape[0]
-
-
-def json_number(value: float) -> bytes:
-    """A number that json, orjson and RFC 8785 write alike; raises TakesReference for any other."""
-    if isinstance(value, int):
-        if -SAFE_INTEGER <= value <= SAFE_INTEGER:
-            return b"%d" % value
-    elif 1e-4 <= abs(value) < 1e15 and not value.is_integer():
-        # No exponent in Python (below 1e-4, from 1e16) nor in ECMAScript (below 1e-6, from 1e21), and 3.0 is 3 there.
-        return repr(value).encode()
-    raise TakesReference("a number that JSON libraries write differently (RFC 8785 3.2.2.3)")
-
-
-def nquads_number(value: float) -> bytes:
-    """The lexical form of a JSON number (JSON-LD API 8.6): integers as they are, others as canonical xsd:double."""
-    if isinstance(value, int):
-        return b"%d" % value
-    mantissa, exponent = f"{value:1.15E}".split("E")
-    return f"{_trimmed(mantissa)}E{int(exponent)}".encode()
-
-
-def _trimmed(mantissa: str) -> str:
-    trimmed = mantissa.rstrip("0")
-    return trimmed + "0" if trimmed.endswith(".") else trimmed
+    return [blocks[key].fill(pool) for key in sorted(blocks)]

@@ -19,8 +19,9 @@ OB3_EXTENSIONS = "https://purl.imsglobal.org/spec/ob/v3p0/extensions.json"
 CLR2 = "https://purl.imsglobal.org/spec/clr/v2p0/context-2.0.1.json"
 DATA_INTEGRITY2 = "https://w3id.org/security/data-integrity/v2"
 MULTIKEY1 = "https://w3id.org/security/multikey/v1"
+JWK1 = "https://w3id.org/security/jwk/v1"
 DID1 = "https://www.w3.org/ns/did/v1"
-"""Named by DID documents only, which are read as plain JSON: not vendored."""
+"""These two are named by DID documents only, which are read as plain JSON: not vendored."""
 
 
 class ContextNotVendored(ValueError):

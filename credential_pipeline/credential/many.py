@@ -14,12 +14,24 @@ from typing import Any, Literal, Protocol
 
 from credential_pipeline.credential.document import CredentialFacts, open_badge_credential
 from credential_pipeline.credential.keys import Signer
-from credential_pipeline.credential.proof import BOTH, sign, verify_proof
+from credential_pipeline.credential.proof import ANY_TIME, BOTH, ProofOptions, sign, verify_proof
 from credential_pipeline.credential.text import serialize
 
 Implementation = Literal["compiled", "reference"]
 
-COMPILED_MODULES = ("known_shapes", "known_facts", "shape", "slots", "compiled", "ties", "proof_value")
+COMPILED_MODULES = (
+    "known_shapes",
+    "known_facts",
+    "shape",
+    "slots",
+    "compiled",
+    "lexical",
+    "straight",
+    "straight_facts",
+    "ties",
+    "proof_value",
+    "ed25519_check",
+)
 _COMPILED = f"{__package__}.{COMPILED_MODULES[0]}"
 
 
@@ -38,6 +50,10 @@ class ManySigner(Protocol):
         """`serialized(open_badge_credential(facts))`; raises what the builder raises."""
         ...
 
+    def credentials(self, facts: Sequence[CredentialFacts]) -> list[bytes]:
+        """`credential` of each, in their order; the way to sign a chunk."""
+        ...
+
     def verifier(self) -> ManyVerifier:
         """A verifier for what was signed here."""
         ...
@@ -46,7 +62,9 @@ class ManySigner(Protocol):
 class ManyVerifier(Protocol):
     """Checks proofs; what it knows of one document makes the next one faster."""
 
-    def verify_proof(self, document: dict[str, Any], proof: Any, public_key: bytes) -> None:
+    def verify_proof(
+        self, document: dict[str, Any], proof: Any, public_key: bytes, options: ProofOptions = ANY_TIME
+    ) -> None:
         """What `proof.verify_proof` does; raises what it raises."""
         ...
 
@@ -71,6 +89,10 @@ class ReferenceSigner:
         """`serialized(open_badge_credential(facts))`."""
         return self.serialized(open_badge_credential(facts))
 
+    def credentials(self, facts: Sequence[CredentialFacts]) -> list[bytes]:
+        """`credential` of each."""
+        return [self.credential(x) for x in facts]
+
     def verifier(self) -> ReferenceVerifier:
         """Knows nothing that another one would not."""
         return ReferenceVerifier()
@@ -79,9 +101,11 @@ class ReferenceSigner:
 class ReferenceVerifier:
     """Each proof by itself."""
 
-    def verify_proof(self, document: dict[str, Any], proof: Any, public_key: bytes) -> None:
+    def verify_proof(
+        self, document: dict[str, Any], proof: Any, public_key: bytes, options: ProofOptions = ANY_TIME
+    ) -> None:
         """`proof.verify_proof`."""
-        verify_proof(document, proof, public_key)
+        verify_proof(document, proof, public_key, options=options)
 
 
 def implementation() -> Implementation:

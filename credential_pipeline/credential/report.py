@@ -15,7 +15,8 @@ Verdict = Literal["valid", "invalid", "revoked", "suspended", "expired", "supers
 
 # What is known for certain comes before what is not known: an expired credential whose status list is out of reach has
 # expired. A superseded version is also revoked, and "superseded" tells the reader where to go.
-_DECIDES: tuple[Verdict, ...] = ("invalid", "superseded", "revoked", "suspended", "expired", "unknown")
+DECIDES: tuple[Verdict, ...] = ("invalid", "superseded", "revoked", "suspended", "expired", "unknown")
+"""The gravest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,11 @@ class Report:
     checks: tuple[Check, ...]
     verdict: Verdict
     reason: str
+    members: tuple[Member, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as plain JSON."""
-        return {
+        """The report as plain JSON; `members` only where there are any."""
+        told: dict[str, Any] = {
             "verdict": self.verdict,
             "reason": self.reason,
             "checks": [
@@ -46,6 +48,18 @@ class Report:
                 for c in self.checks
             ],
         }
+        if self.members:
+            told["members"] = [{"where": m.where, "id": m.id, **m.report.as_dict()} for m in self.members]
+        return told
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A credential embedded in another: where it stands there, what it calls itself, and the report on it alone."""
+
+    where: str
+    id: str
+    report: Report
 
 
 class Trail:
@@ -54,6 +68,11 @@ class Trail:
     def __init__(self) -> None:
         self._checks: list[Check] = []
         self._consequences: list[tuple[Verdict, str]] = []
+        self._members: list[Member] = []
+
+    def embeds(self, member: Member) -> None:
+        """Keeps the report on an embedded credential; what it means for this one is a check of its own."""
+        self._members.append(member)
 
     def passed(self, name: str, detail: str, evidence: Mapping[str, str] | None = None) -> None:
         """The check holds."""
@@ -77,8 +96,10 @@ class Trail:
 
     def report(self) -> Report:
         """The verdict of the gravest consequence, or valid."""
-        for verdict in _DECIDES:
-            for consequence, detail in self._consequences:
-                if consequence == verdict:
-                    return Report(tuple(self._checks), verdict, detail)
-        return Report(tuple(self._checks), "valid", "both proofs, the issuer, the dates and the status hold")
+        decided: tuple[Verdict, str] = ("valid", "the proofs, the issuer, the dates and the status hold")
+        for verdict in DECIDES:
+            found = next((detail for consequence, detail in self._consequences if consequence == verdict), None)
+            if found is not None:
+                decided = (verdict, found)
+                break
+        return Report(tuple(self._checks), *decided, tuple(self._members))

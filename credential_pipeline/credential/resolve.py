@@ -7,15 +7,19 @@ files, and the verdict on a credential.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote
 
 from credential_pipeline.credential.contexts import VC2
 from credential_pipeline.credential.many import ManyVerifier
-from credential_pipeline.credential.multikey import MultibaseError, decode_ed25519_public
-from credential_pipeline.credential.proof import BOTH, JCS, RDFC, ProofError, verify_proof
+from credential_pipeline.credential.multikey import (
+    MultibaseError,
+    decode_base58btc,
+    decode_ed25519_public,
+)
+from credential_pipeline.credential.proof import BOTH, JCS, RDFC, ProofError, ProofOptions, verify_proof
 from credential_pipeline.credential.site_documents import STATES
 from credential_pipeline.credential.status_list import StatusListError, decode
 from credential_pipeline.credential.strict_json import NotStrictJson, parse, take
@@ -49,9 +53,9 @@ class Refused(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """The time in which a key signed, from keys.json."""
+    """The time in which a key signed, from keys.json; `public_key`: its Multikey text, or its JWK."""
 
-    public_key_multibase: str
+    public_key: str | dict[str, Any]
     valid_from: datetime
     valid_until: datetime | None
     compromised: bool
@@ -63,9 +67,15 @@ class IssuerKeys:
 
     did: str
     multikeys: dict[str, str]
+    jwks: dict[str, dict[str, Any]]
+    """The keys of JWTs, as did.json has them; jwt.py judges them when one is used."""
     periods: dict[str, Period] | None
     periods_missing: str = ""
     periods_forged: bool = False
+
+    def listed(self, method: str) -> str | dict[str, Any]:
+        """The key of a verification method that is known to assert: its Multikey text, or its JWK."""
+        return self.multikeys[method] if method in self.multikeys else self.jwks[method]
 
     def public_key(self, method: str) -> bytes:
         """The raw key of a verification method; raises ProofError if it may not assert for this issuer."""
@@ -78,9 +88,11 @@ class IssuerKeys:
 class StatusList:
     """A believed and fresh status list."""
 
-    purpose: str
+    purposes: tuple[str, ...]
     bits: bytes
     valid_until: str
+    ttl: str
+    """Milliseconds, as the list says; empty if it does not. A Verifier looks at one instant and asks once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +113,12 @@ def did_web_url(did: str) -> str:
     return f"https://{'/'.join(parts)}/did.json" if parts[1:] else f"https://{parts[0]}/.well-known/did.json"
 
 
-def check_proofs(document: dict[str, Any], keys: IssuerKeys, suite: str, verifier: ManyVerifier | None = None) -> str:
+def check_proofs(
+    document: dict[str, Any], keys: IssuerKeys, suite: str, options: ProofOptions, verifier: ManyVerifier | None = None
+) -> dict[str, Any]:
     """Checks the proof of `suite` in a document with exactly the two proofs of BOTH, in that order, by one key.
 
-    Returns the verification method; raises ProofError.
+    Returns that proof; raises ProofError.
     """
     proofs = document.get("proof")
     if not isinstance(proofs, list) or [p.get("cryptosuite") if isinstance(p, dict) else p for p in proofs] != list(
@@ -118,8 +132,11 @@ def check_proofs(document: dict[str, Any], keys: IssuerKeys, suite: str, verifie
     method = proof.get("verificationMethod")
     if not isinstance(method, str):
         raise ProofError("the proof names no verificationMethod")
-    (verifier.verify_proof if verifier else verify_proof)(document, proof, keys.public_key(method))
-    return method
+    if verifier is None:
+        verify_proof(document, proof, keys.public_key(method), options=options)
+    else:
+        verifier.verify_proof(document, proof, keys.public_key(method), options)
+    return dict(proof)
 
 
 class Resolver:
@@ -128,6 +145,7 @@ class Resolver:
     def __init__(self, world: World, now: datetime) -> None:
         self._world = world
         self._now = now
+        self._options = ProofOptions(now=now)
         self._issuers: dict[str, IssuerKeys | ValueError] = {}
         self._lists: dict[tuple[str, str], StatusList | ValueError] = {}
 
@@ -163,20 +181,20 @@ class Resolver:
             raise Refused(f"the issuer {did!r} is not a did:web: {cause}") from cause
         document = self._fetch(did_url, MAX_OTHER_BYTES)
         try:
-            multikeys = _asserting_multikeys(document, did)
+            multikeys, jwks = _asserting_keys(document, did)
         except (FormError, MultibaseError) as cause:
             raise Refused(f"{did_url} is not a DID document of {did}: {cause}") from cause
-        keys = IssuerKeys(did, multikeys, None)
+        keys = IssuerKeys(did, multikeys, jwks, None)
         keys_url = did_url.removesuffix("did.json").removesuffix(".well-known/") + "keys.json"
         try:
             raw = self._world.fetch(keys_url)
         except Unreachable as cause:
-            return IssuerKeys(did, multikeys, None, f"{keys_url} is out of reach: {cause}")
+            return replace(keys, periods_missing=f"{keys_url} is out of reach: {cause}")
         try:
             periods = self._periods(parse(raw, MAX_OTHER_BYTES), keys, keys_url)
         except (NotStrictJson, FormError, ProofError) as cause:
-            return IssuerKeys(did, multikeys, None, f"{keys_url} cannot be believed: {cause}", periods_forged=True)
-        return IssuerKeys(did, multikeys, periods)
+            return replace(keys, periods_missing=f"{keys_url} cannot be believed: {cause}", periods_forged=True)
+        return replace(keys, periods=periods)
 
     def _periods(self, document: dict[str, Any], keys: IssuerKeys, keys_url: str) -> dict[str, Period]:
         _expect(document, "id", keys_url)
@@ -188,7 +206,9 @@ class Resolver:
                 raise FormError("keys.json.keys holds something else than objects")
             until = take(entry, "validUntil", str, "keys") if "validUntil" in entry else None
             periods[take(entry, "id", str, "keys")] = Period(
-                take(entry, "publicKeyMultibase", str, "keys"),
+                take(entry, "publicKeyJwk", dict, "keys")
+                if "publicKeyJwk" in entry
+                else take(entry, "publicKeyMultibase", str, "keys"),
                 parse_instant(take(entry, "validFrom", str, "keys"), "keys.validFrom"),
                 None if until is None else parse_instant(until, "keys.validUntil"),
                 "compromisedAt" in entry,
@@ -204,15 +224,16 @@ class Resolver:
             if "BitstringStatusListCredential" not in take(document, "type", list, "status list"):
                 raise FormError("type does not name a BitstringStatusListCredential")
             for suite in (JCS, RDFC):
-                check_proofs(document, keys, suite)
+                check_proofs(document, keys, suite, self._options)
             until = self._check_fresh(document, "validFrom")
             subject = take(document, "credentialSubject", dict, "status list")
             _expect(subject, "type", "BitstringStatusList")
-            purpose = take(subject, "statusPurpose", str, "status list")
+            purposes = _purposes(subject.get("statusPurpose"))
+            ttl = take(subject, "ttl", int, "status list") if "ttl" in subject else ""
             bits = decode(take(subject, "encodedList", str, "status list"))
         except (FormError, ProofError, StatusListError) as cause:
             raise Unknown(f"the status list {list_url} cannot be believed: {cause}") from cause
-        return StatusList(purpose, bits, until)
+        return StatusList(purposes, bits, until, str(ttl))
 
     def _fetch(self, url: str, max_bytes: int) -> dict[str, Any]:
         try:
@@ -227,7 +248,8 @@ class Resolver:
         proof = document.get("proof")
         if not isinstance(proof, dict) or proof.get("cryptosuite") != JCS or "@context" in document:
             raise ProofError(f"proof is not one {JCS} proof over plain JSON")
-        verify_proof(document, proof, keys.public_key(str(proof.get("verificationMethod"))))
+        method = str(proof.get("verificationMethod"))
+        verify_proof(document, proof, keys.public_key(method), options=self._options)
 
     def _check_fresh(self, document: dict[str, Any], starts: str) -> str:
         if parse_instant(take(document, starts, str, "document"), starts) > self._now:
@@ -255,22 +277,48 @@ def _expect(document: dict[str, Any], member: str, value: Any) -> None:
         raise FormError(f"{member} is {document.get(member)!r} and not {value!r}"[:300])
 
 
-def _asserting_multikeys(document: dict[str, Any], did: str) -> dict[str, str]:
+def _purposes(value: Any) -> tuple[str, ...]:
+    """One purpose or several (Bitstring Status List 2.2)."""
+    purposes = value if isinstance(value, list) else [value]
+    if not purposes or not all(isinstance(purpose, str) for purpose in purposes):
+        raise FormError("statusPurpose is neither a string nor an array of strings")
+    return tuple(purposes)
+
+
+def _asserting_keys(document: dict[str, Any], did: str) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+    """The Ed25519 Multikeys and the JWKs among the assertion methods, by id; other kinds of key are nothing to us."""
     _expect(document, "id", did)
     asserting = document.get("assertionMethod", [])
     if not isinstance(asserting, list):
         raise FormError("assertionMethod is not an array")
-    found: dict[str, str] = {}
+    multikeys: dict[str, str] = {}
+    jwks: dict[str, dict[str, Any]] = {}
+    seen: set[str] = set()
     for method in take(document, "verificationMethod", list, "did.json"):
         if not isinstance(method, dict):
             raise FormError("verificationMethod holds something else than objects")
-        if method.get("id") not in asserting or method.get("type") != "Multikey":
+        if method.get("id") not in asserting or method.get("type") not in ("Multikey", "JsonWebKey"):
             continue
-        if not take(method, "id", str, "verificationMethod").startswith(did + "#"):
-            raise FormError(f"the assertionMethod {method['id'][:80]!r} is not one of {did}")
+        name = take(method, "id", str, "verificationMethod")
+        if not name.startswith(did + "#"):
+            raise FormError(f"the assertionMethod {name[:80]!r} is not one of {did}")
         _expect(method, "controller", did)  # Controlled Identifiers 1.0, 3.3
-        multibase = take(method, "publicKeyMultibase", str, "verificationMethod")
+        if name in seen:
+            raise FormError(f"{name} is listed twice: which key is meant?")
+        seen.add(name)
+        if method["type"] == "JsonWebKey":
+            jwks[name] = take(method, "publicKeyJwk", dict, "verificationMethod")
+        elif (multibase := _ed25519_multikey(method)) is not None:
+            multikeys[name] = multibase
+    return multikeys, jwks
+
+
+def _ed25519_multikey(method: dict[str, Any]) -> str | None:
+    """The Multikey text, None if it is another kind of key; raises MultibaseError for a text that is no multibase."""
+    multibase = take(method, "publicKeyMultibase", str, "verificationMethod")
+    decode_base58btc(multibase)
+    try:
         decode_ed25519_public(multibase)
-        if found.setdefault(method["id"], multibase) != multibase:
-            raise FormError(f"{method['id']} is listed twice with different keys")
-    return found
+    except MultibaseError:
+        return None
+    return multibase

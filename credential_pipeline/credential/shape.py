@@ -30,6 +30,7 @@ from credential_pipeline.credential.compiled import (
 )
 from credential_pipeline.credential.contexts import document_loader
 from credential_pipeline.credential.slots import NotCompilable, Slot, Walk, split
+from credential_pipeline.credential.straight import straight
 from credential_pipeline.credential.text import serialize
 from credential_pipeline.credential.ties import Ties, Triple
 
@@ -63,7 +64,7 @@ def compile_shape(document: dict[str, Any], loader: Loader = document_loader) ->
     except CanonicalizationError as cause:
         raise NotCompilable(str(cause)) from cause
     quads = _quads(walk.document, slots, loader) if "@context" in document else None
-    return Shape(walk.reading(), json, canonical, quads)
+    return Shape(walk.reading(), json, canonical, quads, straight(quads, len(slots)) if quads else None)
 
 
 # --- canonical N-Quads ---
@@ -95,7 +96,8 @@ def _quads(document: dict[str, Any], slots: Sequence[Slot], loader: Loader) -> Q
     if missing := [slot.path for number, slot in enumerate(slots) if number not in terms.used]:
         raise NotCompilable(f"the member {missing[0]} is not in the dataset")
     first_degree = _FirstDegree(lines, len(slots), terms.nodes)
-    plan = _Plan(lines, slots, terms.nodes)
+    varying = {node for node, _ in (*first_degree.hashed, *first_degree.unsorted)}
+    plan = _Plan(lines, slots, terms.nodes, frozenset({*range(terms.nodes)} - varying))
     return Quads(
         absolute=picker([n for n in terms.iris if not slots[n].prefix]),
         prefixed=tuple((n, slots[n].prefix) for n in terms.iris if slots[n].prefix),
@@ -262,7 +264,7 @@ class _FirstDegree:
 class _Plan:
     """Lines in their final order, as far as it is known: by subject, predicate, then object."""
 
-    def __init__(self, lines: Sequence[_Line], slots: Sequence[Slot], nodes: int) -> None:
+    def __init__(self, lines: Sequence[_Line], slots: Sequence[Slot], nodes: int, constant: frozenset[int]) -> None:
         self._slots = len(slots)
         self._nodes = nodes
         self.groups: list[Group] = []
@@ -276,11 +278,18 @@ class _Plan:
         pieces = {subject: self._block(iris[subject]) for subject in ordered}
         self.subjects = tuple((Template(subject), Template(pieces[subject])) for subject in ordered)
         everything = _joined([x for subject in ordered for x in pieces[subject]])
-        first = everything[0] if everything else b""
-        self.head = first if isinstance(first, bytes) else b""
-        self.middle = Template(everything[1:] if self.head else everything)
+        end = next((n for n, piece in enumerate(everything) if self._varies(piece, constant)), len(everything))
+        self.head, self.middle = Template(everything[:end]), Template(everything[end:])
         self.order = self._beside_slots(ordered)
         self.blocks = tuple(self._node_block(node, by_subject.get((self._slots + node,), ())) for node in range(nodes))
+
+    def _varies(self, piece: bytes | int, constant: frozenset[int]) -> bool:
+        """Whether it depends on slots, otherwise than by the labels of constant nodes."""
+        if isinstance(piece, bytes):
+            return False
+        group = piece - self._slots - self._nodes
+        numbers = self.groups[group].numbers if group >= 0 else (piece,)
+        return any(n - self._slots not in constant for n in numbers)
 
     def _is_node(self, subject: Pieces) -> bool:
         return isinstance(subject[0], int)
@@ -309,11 +318,7 @@ class _Plan:
 
     def _group(self, lines: Sequence[_Line]) -> int:
         head = Template((*lines[0].subject, b" ", lines[0].predicate, b" "))
-        labels = [line.rest[0] for line in lines if len(line.rest) == 1 and isinstance(line.rest[0], int)]
-        plain = len(labels) == len(lines)
-        self.groups.append(
-            Group(head, picker(labels) if plain else None, () if plain else tuple(Template(x.rest) for x in lines))
-        )
+        self.groups.append(Group(head, tuple(Template(line.rest) for line in lines)))
         return self._slots + self._nodes + len(self.groups) - 1
 
     def _node_block(self, node: int, lines: Sequence[_Line]) -> Block:

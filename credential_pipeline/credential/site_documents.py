@@ -5,14 +5,15 @@ Belongs here: their unsigned JSON. Does not belong here: signing, file names, he
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from credential_pipeline.credential.achievement import Issuer
-from credential_pipeline.credential.contexts import DID1, MULTIKEY1, VC2
-from credential_pipeline.credential.multikey import MultibaseError, decode_ed25519_public
+from credential_pipeline.credential.contexts import DID1, JWK1, MULTIKEY1, VC2
+from credential_pipeline.credential.jwk import jwk_of
+from credential_pipeline.credential.multikey import Algorithm, MultibaseError, algorithm_of, decode_ed25519_public
 from credential_pipeline.credential.text import BuildError, did_web, instant, text, url
 
 STATES = ("current", "superseded", "revoked", "suspended", "withdrawn")
@@ -65,22 +66,23 @@ def status_list_credential(
 
 
 def did_document(did: str, keys: Sequence[tuple[str, str, bool]]) -> dict[str, Any]:
-    """did.json for (fragment, publicKeyMultibase, may assert) of each key, a retired one included (DID 1.0, 5).
+    """did.json for (fragment, public key as text, may assert) of each key, a retired one included (DID 1.0, 5).
 
-    A compromised key is listed without `may assert`: verifiers then refuse all it signed. Raises BuildError.
+    A compromised key is listed without `may assert`: verifiers then refuse all it signed. A key of documents is a
+    Multikey, a key of JWTs a JsonWebKey (Controlled Identifiers 1.0, 2.2.2 and 2.2.3). Raises BuildError.
     """
     did_web(did, "did")
     if not keys:
         raise BuildError("a DID document without keys verifies nothing: list at least one")
     return {
-        "@context": [DID1, MULTIKEY1],
+        "@context": _contexts(multibase for _, multibase, _ in keys),
         "id": did,
         "verificationMethod": [
             {
                 "id": f"{did}#{text(fragment, 'key id')}",
-                "type": "Multikey",
+                "type": "Multikey" if _algorithm(multibase) == "Ed25519" else "JsonWebKey",
                 "controller": did,
-                "publicKeyMultibase": _multikey(multibase),
+                **_public_key(multibase),
             }
             for fragment, multibase, _ in keys
         ],
@@ -95,7 +97,7 @@ def keys_document(keys_url: str, issuer_did: str, keys: Sequence[KeyPeriod], as_
     for key in keys:
         entry = {
             "id": key.id,
-            "publicKeyMultibase": _multikey(key.public_key_multibase),
+            **_public_key(key.public_key_multibase),
             "validFrom": instant(key.valid_from, "keys.validFrom"),
         }
         if not key.id.startswith(issuer_did + "#"):
@@ -161,12 +163,28 @@ def _period(starts: datetime, ends: datetime) -> dict[str, str]:
     return period
 
 
-def _multikey(multibase: str) -> str:
+def _public_key(multibase: str) -> dict[str, Any]:
+    """The public key as its readers want it: browsers and proof libraries a Multikey, JWT libraries a JWK."""
     try:
+        if _algorithm(multibase) != "Ed25519":
+            return {"publicKeyJwk": jwk_of(multibase)}
         decode_ed25519_public(multibase)
     except MultibaseError as cause:
         raise BuildError(f"publicKeyMultibase is {cause}") from cause
-    return multibase
+    return {"publicKeyMultibase": multibase}
+
+
+def _contexts(multibases: Iterable[str]) -> list[str]:
+    algorithms = {_algorithm(multibase) for multibase in multibases}
+    needed = {MULTIKEY1: "Ed25519" in algorithms, JWK1: bool(algorithms - {"Ed25519"})}
+    return [DID1, *(context for context, is_needed in needed.items() if is_needed)]
+
+
+def _algorithm(multibase: str) -> Algorithm:
+    try:
+        return algorithm_of(multibase)
+    except MultibaseError as cause:
+        raise BuildError(f"publicKeyMultibase is {cause}") from cause
 
 
 def _unless_empty(member: str, values: list[str]) -> dict[str, list[str]]:

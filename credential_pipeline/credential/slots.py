@@ -14,7 +14,8 @@ from typing import Any
 
 import orjson
 
-from credential_pipeline.credential.compiled import Reading, Step, Template, json_number, nquads_number, picker
+from credential_pipeline.credential.compiled import Reading, Step, Template, picker
+from credential_pipeline.credential.lexical import json_number, nquads_number
 from credential_pipeline.credential.text import BuildError, serialize
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -26,9 +27,25 @@ _REFUSED = re.compile(
     + "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
     + "]"
 )
-# RFC 3987 2.2, the characters that no IRI holds; libraries differ in dropping, escaping or refusing them.
-_IRI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|^`\\]+\Z")
-_URL = re.compile(r"https?://[^\s/?#<>\"{}|^`\\]+[^\s<>\"{}|^`\\]*\Z")
+# RFC 3987 2.2. White space beyond ASCII, which it takes, is refused: libraries drop, escape or keep it.
+_UCS = "\xa1-\ud7ff\uf900-\ufdcf\ufdf0-\uffef" + "".join(
+    f"{chr(plane << 16)}-{chr(plane << 16 | 0xFFFD)}" for plane in range(1, 15)
+)
+_MARKS = r"\-._~!$&'()*+,;="
+_ESCAPED = "%[0-9A-Fa-f]{2}"
+
+
+def _of(more: str) -> str:
+    """Any number of characters of an IRI's part that takes the ASCII characters `more`, and `%` with its two digits."""
+    plain = f"[A-Za-z0-9{_MARKS}{more}{_UCS}]*"
+    return f"{plain}(?:{_ESCAPED}{plain})*"
+
+
+_PATH = _of(":@/")
+_REST = rf"{_PATH}(?:\?{_of(':@/?')})?(?:#{_of(':@/?')})?\Z"
+_HOST = rf"(?:{_of(':')}@)?(?=[^/?#:@])(?:{_of('')}|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?(?=[/?#]|\Z)"
+_IRI = re.compile(rf"(?!.*\s)[A-Za-z][A-Za-z0-9+.-]*:(?=.)(?://(?:{_HOST})?(?=[/?#]|\Z)|(?!//)){_REST}")
+_URL = re.compile(rf"https?://{_HOST}{_REST}")
 _DID_WEB = re.compile(r"did:web:[A-Za-z0-9.-]+(%3A[0-9]+)?(:[A-Za-z0-9._~%-]+)*\Z")
 
 
@@ -46,8 +63,11 @@ def text(value: str, where: str, *, multiline: bool = False) -> str:
 
 def iri(value: str, where: str) -> str:
     """`value` unchanged if it is an absolute IRI (RFC 3987 2.2)."""
-    if not _IRI.match(text(value, where)):
-        raise BuildError(f"{where} is {value!r}: an absolute IRI without spaces is needed (VC Data Model 2.0, 4.4)")
+    form = _URL if value.startswith(("http:", "https:")) else _IRI
+    if not form.match(text(value, where)):
+        raise BuildError(
+            f"{where} is {value!r}: an absolute IRI is needed, such as https://HOST/PATH#PART (RFC 3987 2.2)"
+        )
     return value
 
 
@@ -74,6 +94,14 @@ def instant(value: datetime, where: str) -> str:
     if value.microsecond:
         raise BuildError(f"{where} has a fraction of a second: instants are whole seconds, cut it before the plan")
     return value.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+
+
+def validity(starts: datetime, ends: datetime) -> str:
+    """validUntil of what is valid from `starts`; raises BuildError unless it comes after (VC Data Model 2.0, 4.9)."""
+    until = instant(ends, "valid_until")
+    if ends <= starts:
+        raise BuildError(f"validUntil {until} is not after validFrom {instant(starts, 'as_of')} (VC 2.0, 4.9)")
+    return until
 
 
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)\Z", re.ASCII)
@@ -108,6 +136,34 @@ def credit_number(value: Decimal | float, where: str) -> int | float:
         raise BuildError(f"{where} is {value!r}: credits have at most 3 decimals")
     # 3 and not 3.0: "3.0" and "3e0" are one number, so a changed character would go unnoticed.
     return int(exact) if exact == exact.to_integral_value() else float(exact)
+
+
+_EXTENSION = re.compile(r"ext:[A-Za-z0-9._-]+\Z")
+
+
+def one_of(value: str, allowed: Iterable[str], where: str) -> str:
+    """`value` unchanged if it is one of `allowed` or `ext:NAME` (Open Badges 3.0 appendix B, open enumerations)."""
+    if value not in allowed and not _EXTENSION.match(value):
+        raise BuildError(f"{where} is {value!r}: use ext:NAME or one of {', '.join(sorted(allowed))} (appendix B)")
+    return value
+
+
+_LANGUAGE = re.compile(r"[a-z]{2,4}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?\Z")  # B.3 LanguageCode
+
+
+def language(value: str, where: str) -> str:
+    """`value` unchanged if it is a language tag as Open Badges 3.0, B.3 LanguageCode, spells it."""
+    if not _LANGUAGE.match(value):
+        raise BuildError(f"{where} is {value!r}: a BCP 47 code such as en-GB is needed (B.3 LanguageCode)")
+    return value
+
+
+def distinct(items: list[Any], where: str) -> list[Any]:
+    """`items` unchanged if no two are equal: a JSON-LD set holds nothing twice, and equal blank nodes cost RDFC."""
+    for i, item in enumerate(items):
+        if item in items[:i]:
+            raise BuildError(f"{where} holds {item!r} twice: remove one (JSON-LD 1.1, 4.3.2: sets)")
+    return items
 
 
 def serialize(document: dict[str, Any]) -> bytes:

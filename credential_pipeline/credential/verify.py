@@ -1,28 +1,38 @@
 """The reader's side: is this credential what it says, said by whom, and still true at this instant?
 
-Belongs here: the order of the checks and what each means for the verdict. Does not belong here: fetching and believing
-other documents (resolve.py), other formats (SVG, PNG, JWT), and any printing.
+Belongs here: the order of the checks and what each means for the verdict. Does not belong here: getting at the
+credential (reading.py), fetching and believing other documents (resolve.py), embedded credentials (embedded.py), and
+any printing.
 
 What decides when something cannot be had:
 - did.json out of reach: unknown, nothing after it can be checked.
 - keys.json out of reach: a warning; a compromised key has left did.json, which was read. Forged: unknown.
-- status list out of reach, forged or stale: unknown.
+- status list out of reach, forged or stale: unknown. None named: a warning, the issuer cannot take it back.
 - state object out of reach, forged or stale: a warning if the status list is fresh, since a superseded or withdrawn
   version is revoked there as well; else it adds nothing to the status list's unknown.
+- a context that is not carried, or was altered: unknown, whoever signed it.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from credential_pipeline.credential.contexts import context_sha256
-from credential_pipeline.credential.document import CONTEXTS
+from credential_pipeline.credential.embedded import Embedded, enveloped, tell_embedded
+from credential_pipeline.credential.jwt import JwtError, key_of, read_jwt, verify_jwt
 from credential_pipeline.credential.many import verifier_of_many
-from credential_pipeline.credential.proof import JCS, RDFC, ProofError
-from credential_pipeline.credential.report import Check, Report, Trail, Verdict
+from credential_pipeline.credential.proof import JCS, RDFC, ProofError, ProofOptions
+from credential_pipeline.credential.reading import (
+    MAX_BYTES,
+    MAX_RECORD_BYTES,
+    MOST_READ,
+    Read,
+    StatusPlace,
+    parsed,
+    read,
+    secured,
+)
+from credential_pipeline.credential.report import Check, Member, Report, Trail, Verdict
 from credential_pipeline.credential.resolve import (
     IssuerKeys,
     Refused,
@@ -35,29 +45,12 @@ from credential_pipeline.credential.resolve import (
     did_web_url,
 )
 from credential_pipeline.credential.status_list import StatusListError, is_set
-from credential_pipeline.credential.strict_json import NotStrictJson, parse, take
-from credential_pipeline.credential.text import BuildError, FormError, instant, parse_instant, url
+from credential_pipeline.credential.text import FormError, instant, parse_instant
 
-__all__ = ["Check", "Report", "Unreachable", "Verifier", "World", "did_web_url", "verify"]
-
-MAX_BYTES = 256 << 10
-"""A credential has 3 kB; what is larger is not read."""
-
-_INDEX = re.compile(r"(0|[1-9][0-9]{0,9})\Z")
+__all__ = ["MOST_READ", "Check", "Member", "Report", "Unreachable", "Verifier", "World", "did_web_url", "verify"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """The members that verification needs, all of the right type."""
-
-    url: str
-    issuer: str
-    valid_from: datetime
-    valid_until: datetime | None
-    purpose: str
-    index: int
-    list_url: str
-    state_url: str
+_TOLD_OF_A_PROOF = ("verificationMethod", "proofPurpose", "created", "expires", "domain", "challenge")
 
 
 def verify(data: bytes, world: World, now: datetime, max_bytes: int = MAX_BYTES) -> Report:
@@ -66,126 +59,181 @@ def verify(data: bytes, world: World, now: datetime, max_bytes: int = MAX_BYTES)
 
 
 class Verifier:
-    """Verifies credentials against one World at one instant (aware)."""
+    """Verifies credentials against one World at one instant (aware).
 
-    def __init__(self, world: World, now: datetime, max_bytes: int = MAX_BYTES) -> None:
+    `domain` and `challenge`: what the proofs have to be made for; what was made for any is refused without them, and
+    what is embedded in a credential is never made for one (VC-DATA-INTEGRITY 2.1).
+    """
+
+    def __init__(
+        self,
+        world: World,
+        now: datetime,
+        max_bytes: int = MAX_BYTES,
+        *,
+        domain: str | None = None,
+        challenge: str | None = None,
+    ) -> None:
         if now.tzinfo is None:
             raise ValueError("now has no time zone: give an aware datetime")
         self._now = now
         self._max_bytes = max_bytes
+        self._options = ProofOptions(now=now, domain=domain, challenge=challenge)
+        self._embedded_options = ProofOptions(now=now)
         self._resolver = Resolver(world, now)
         self._verifier = verifier_of_many()
 
     def verify(self, data: bytes) -> Report:
-        """The report on the credential in `data`: JSON bytes, hostile until proven otherwise. Never raises for them."""
+        """The report on the credential in `data`: a JSON, JWT, SVG or PNG file, hostile until proven otherwise.
+
+        Never raises for what is in it.
+        """
         trail = Trail()
-        document, read = self._read(trail, data)
-        if document is None or read is None:
+        found = secured(trail, data)
+        if found is None:
             return trail.report()
-        keys = self._keys(trail, read)
-        if keys is None or not self._proofs(trail, document, keys):
+        if found.is_jwt:
+            self._tell_jwt(trail, found.data, Embedded())
             return trail.report()
-        self._key_period(trail, document, keys)
-        self._dates(trail, read)
-        fresh = self._status(trail, read, keys)
-        self._state(trail, read, keys, fresh)
+        document = parsed(trail, found.data, self._max_bytes)
+        if document is not None:
+            self._tell(trail, document, Embedded())
         return trail.report()
 
-    def _read(self, trail: Trail, data: bytes) -> tuple[dict[str, Any] | None, _Read | None]:
-        try:
-            document = parse(data, self._max_bytes)
-        except NotStrictJson as cause:
-            trail.failed("parse", f"the file is {cause}" if str(cause).startswith("not") else str(cause))
-            return None, None
-        trail.passed("parse", "strict JSON")
-        try:
-            read = _form(document)
-        except (FormError, BuildError) as cause:
-            trail.failed("form", f"not an Open Badges 3.0 credential: {cause}")
-            return document, None
-        trail.passed("form", "Open Badges 3.0", {context: context_sha256(context) for context in document["@context"]})
-        return document, read
+    def _tell(self, trail: Trail, document: dict[str, Any], embedded: Embedded) -> None:
+        """All checks on a document with embedded proofs; `embedded` counts what is verified inside what."""
+        if (token := enveloped(document)) is not None:
+            self._tell_jwt(trail, token, embedded)
+            return
+        credential = read(trail, document)
+        if credential is None:
+            return
+        keys = self._keys(trail, credential)
+        options = self._embedded_options if embedded.depth else self._options
+        if keys is None or not self._proofs(trail, document, keys, options):
+            return
+        proof = document["proof"][0]
+        self._key_period(trail, parse_instant(proof["created"], "proof.created"), proof["verificationMethod"], keys)
+        self._tell_what_is_signed(trail, credential, keys, embedded)
 
-    def _keys(self, trail: Trail, read: _Read) -> IssuerKeys | None:
+    def _tell_jwt(self, trail: Trail, token: bytes, embedded: Embedded) -> None:
+        """All checks on a VC-JWT (Open Badges 3.0, 8.2; VC-JOSE-COSE 1.0)."""
         try:
-            keys = self._resolver.issuer(read.issuer)
+            jwt = read_jwt(token, MAX_RECORD_BYTES)
+        except JwtError as cause:
+            trail.failed("parse", str(cause))
+            return
+        trail.passed("parse", f"a compact JWS with {jwt.algorithm}", {"kid": jwt.key_id or ""})
+        credential = read(trail, jwt.credential)
+        if credential is None:
+            return
+        if credential.kind != "ClrCredential" and len(token) * 3 // 4 > self._max_bytes:
+            trail.failed("parse", f"{len(token)} characters are more than are read of one credential")
+            return
+        keys = self._keys(trail, credential)
+        if keys is None:
+            return
+        try:
+            method = key_of(jwt, keys.jwks)
+            verify_jwt(jwt, keys.jwks[method])
+        except JwtError as cause:
+            trail.failed("proof jwt", str(cause))
+            return
+        trail.passed("proof jwt", "the signature matches", {"verificationMethod": method, "algorithm": jwt.algorithm})
+        # A JWT may be younger than its credential: `iat` says when it was signed, else nbf (Open Badges 3.0, 8.2.4).
+        self._key_period(trail, jwt.signed_at, method, keys)
+        self._tell_what_is_signed(trail, credential, keys, embedded)
+
+    def _tell_what_is_signed(self, trail: Trail, credential: Read, keys: IssuerKeys, embedded: Embedded) -> None:
+        self._dates(trail, credential)
+        fresh = self._status(trail, credential.status, keys)
+        self._state(trail, credential, keys, fresh)
+        # Last, and only of what the issuer has signed: each costs as much as the whole.
+        tell_embedded(trail, credential, embedded, self._tell)
+
+    def _keys(self, trail: Trail, credential: Read) -> IssuerKeys | None:
+        try:
+            keys = self._resolver.issuer(credential.issuer)
         except Refused as cause:
-            trail.failed("issuer", str(cause), {"issuer": read.issuer})
+            trail.failed("issuer", str(cause), {"issuer": credential.issuer})
             return None
         except Unknown as cause:
-            trail.unknown("issuer", f"the issuer's keys are not known: {cause}", {"issuer": read.issuer})
+            trail.unknown("issuer", f"the issuer's keys are not known: {cause}", {"issuer": credential.issuer})
             return None
-        trail.passed("issuer", f"the keys of {read.issuer} are known", keys.multikeys)
+        names = dict.fromkeys(keys.jwks, "JWK")
+        trail.passed("issuer", f"the keys of {credential.issuer} are known", {**keys.multikeys, **names})
         return keys
 
-    def _proofs(self, trail: Trail, document: dict[str, Any], keys: IssuerKeys) -> bool:
+    def _proofs(self, trail: Trail, document: dict[str, Any], keys: IssuerKeys, options: ProofOptions) -> bool:
         # jcs first: it costs 0.3 ms whatever the document, so RDF canonicalization, which a stranger can make
         # expensive, runs only on what the issuer has signed. The jcs proof also covers each JSON member, where the
         # rdfc proof covers the dataset it expands to.
         for suite in (JCS, RDFC):
             try:
-                method = check_proofs(document, keys, suite, self._verifier)
+                proof = check_proofs(document, keys, suite, options, self._verifier)
             except ProofError as cause:
                 trail.failed(f"proof {suite}", str(cause))
                 return False
+            told = {member: str(proof[member]) for member in _TOLD_OF_A_PROOF if member in proof}
             trail.passed(
-                f"proof {suite}", "the signature matches", {"verificationMethod": method, "key": keys.multikeys[method]}
+                f"proof {suite}", "the signature matches", told | {"key": keys.multikeys[proof["verificationMethod"]]}
             )
         return True
 
-    def _key_period(self, trail: Trail, document: dict[str, Any], keys: IssuerKeys) -> None:
-        proof = document["proof"][0]
-        method = proof["verificationMethod"]
-        try:
-            created = parse_instant(proof["created"], "proof.created")
-        except FormError as cause:
-            trail.failed("key period", str(cause))
-            return
+    def _key_period(self, trail: Trail, created: datetime, method: str, keys: IssuerKeys) -> None:
+        told = created.isoformat()
         if created > self._now:
-            trail.failed("key period", f"the proof was created in the future, at {proof['created']}")
+            trail.failed("key period", f"the proof was created in the future, at {told}")
         elif keys.periods is None:
             tell = trail.unknown if keys.periods_forged else trail.warned
             tell("key period", f"the periods of the keys are not known: {keys.periods_missing}")
         elif problem := _outside_period(created, method, keys):
-            trail.failed("key period", problem, {"created": proof["created"]})
+            trail.failed("key period", problem, {"created": told})
         else:
-            trail.passed("key period", "the key was in use when it signed", {"created": proof["created"]})
+            trail.passed("key period", "the key was in use when it signed", {"created": told})
 
-    def _dates(self, trail: Trail, read: _Read) -> None:
-        evidence = {"now": self._now.isoformat(), "validFrom": read.valid_from.isoformat()}
-        if read.valid_until is not None:
-            evidence["validUntil"] = read.valid_until.isoformat()
-        if read.valid_from > self._now:
-            trail.failed("dates", f"not valid before {read.valid_from.isoformat()}", evidence)
-        elif read.valid_until is not None and read.valid_until < self._now:
-            trail.failed("dates", f"expired at {read.valid_until.isoformat()}", evidence, "expired")
+    def _dates(self, trail: Trail, credential: Read) -> None:
+        evidence = {"now": self._now.isoformat(), "validFrom": credential.valid_from.isoformat()}
+        if credential.valid_until is not None:
+            evidence["validUntil"] = credential.valid_until.isoformat()
+        if credential.valid_from > self._now:
+            trail.failed("dates", f"not valid before {credential.valid_from.isoformat()}", evidence)
+        elif credential.valid_until is not None and credential.valid_until < self._now:
+            trail.failed("dates", f"expired at {credential.valid_until.isoformat()}", evidence, "expired")
         else:
             trail.passed("dates", "valid at this instant", evidence)
 
-    def _status(self, trail: Trail, read: _Read, keys: IssuerKeys) -> bool:
+    def _status(self, trail: Trail, place: StatusPlace | None, keys: IssuerKeys) -> bool:
         """Tells whether a fresh list could be read."""
-        evidence = {"list": read.list_url, "index": str(read.index), "purpose": read.purpose}
+        if place is None:
+            trail.warned("status", "the credential names no status list: if it was revoked, nobody could see it")
+            return False
+        evidence = {"list": place.list_url, "index": str(place.index), "purpose": place.purpose}
         try:
-            found = self._resolver.status_list(read.list_url, keys)
-            marked = _marked(found, read)
+            found = self._resolver.status_list(place.list_url, keys)
+            marked = _marked(found, place)
         except (Unknown, StatusListError, FormError) as cause:
             trail.unknown("status", f"whether it is revoked is not known: {cause}", evidence)
             return False
+        evidence |= {"validUntil": found.valid_until, "ttl": found.ttl}
         if marked:
-            verdict: Verdict = "revoked" if read.purpose == "revocation" else "suspended"
+            verdict: Verdict = "revoked" if place.purpose == "revocation" else "suspended"
             trail.failed("status", f"the issuer has {verdict} this credential", evidence, verdict)
         else:
-            trail.passed("status", f"no {read.purpose} as of the list", evidence | {"validUntil": found.valid_until})
+            trail.passed("status", f"no {place.purpose} as of the list", evidence)
         return True
 
-    def _state(self, trail: Trail, read: _Read, keys: IssuerKeys, fresh_list: bool) -> None:
+    def _state(self, trail: Trail, credential: Read, keys: IssuerKeys, fresh_list: bool) -> None:
+        where = credential.state_url
+        if where is None:
+            return
         try:
-            found = self._resolver.state(read.state_url, read.url, keys)
+            found = self._resolver.state(where, credential.url, keys)
         except Unknown as cause:
             more = "the status list is fresh and decides" if fresh_list else "and neither does the status list tell"
-            trail.warned("state", f"{cause}; {more}", {"state": read.state_url})
+            trail.warned("state", f"{cause}; {more}", {"state": where})
             return
-        evidence = {"state": read.state_url, "validUntil": found.valid_until}
+        evidence = {"state": where, "validUntil": found.valid_until}
         why = f": {found.reason}" if found.reason else ""
         match found.state:
             case "current":
@@ -198,58 +246,19 @@ class Verifier:
                 trail.failed("state", f"the issuer has {state} this credential{why}", evidence, "revoked")
 
 
-def _form(document: dict[str, Any]) -> _Read:
-    contexts = take(document, "@context", list, "credential")
-    # VC 2.0 4.3 and Open Badges 3.0 8.2: the order is part of the meaning.
-    if contexts not in (list(CONTEXTS), list(CONTEXTS[:2])):
-        raise FormError(f"@context is not {', '.join(CONTEXTS)}, in this order")
-    types = take(document, "type", list, "credential")
-    if "VerifiableCredential" not in types or not {"OpenBadgeCredential", "AchievementCredential"} & _strings(types):
-        raise FormError("type does not name VerifiableCredential and OpenBadgeCredential")
-    issuer = take(document, "issuer", dict, "credential")
-    subject = take(document, "credentialSubject", dict, "credential")
-    take(take(subject, "achievement", dict, "credentialSubject"), "id", str, "achievement")
-    status = take(document, "credentialStatus", dict, "credential")
-    if take(status, "type", str, "credentialStatus") != "BitstringStatusListEntry":
-        raise FormError("credentialStatus is not a BitstringStatusListEntry")
-    purpose = take(status, "statusPurpose", str, "credentialStatus")
-    if purpose not in ("revocation", "suspension"):
-        raise FormError(f"credentialStatus.statusPurpose is {purpose[:40]!r}: neither revocation nor suspension")
-    index = take(status, "statusListIndex", str, "credentialStatus")
-    if not _INDEX.match(index):
-        raise FormError("credentialStatus.statusListIndex is not a whole number in a string")
-    if status.get("statusSize", 1) != 1:
-        raise FormError("credentialStatus.statusSize is not 1")
-    until = take(document, "validUntil", str, "credential") if "validUntil" in document else None
-    return _Read(
-        url=url(take(document, "id", str, "credential"), "credential.id"),
-        issuer=take(issuer, "id", str, "issuer"),
-        valid_from=parse_instant(take(document, "validFrom", str, "credential"), "validFrom"),
-        valid_until=None if until is None else parse_instant(until, "validUntil"),
-        purpose=purpose,
-        index=int(index),
-        list_url=url(take(status, "statusListCredential", str, "credentialStatus"), "statusListCredential"),
-        state_url=url(
-            take(take(document, "refreshService", dict, "credential"), "id", str, "refreshService"), "refreshService.id"
-        ),
-    )
-
-
-def _strings(values: list[Any]) -> set[str]:
-    return {value for value in values if isinstance(value, str)}
-
-
-def _marked(found: StatusList, read: _Read) -> bool:
-    if found.purpose != read.purpose:
-        raise FormError(f"the list is for {found.purpose!r} and the credential asks for {read.purpose!r}")
-    return is_set(found.bits, read.index)
+def _marked(found: StatusList, place: StatusPlace) -> bool:
+    if place.purpose not in found.purposes:
+        raise FormError(
+            f"the list is for {' and '.join(found.purposes)!r} and the credential asks for {place.purpose!r}"
+        )
+    return is_set(found.bits, place.index)
 
 
 def _outside_period(created: datetime, method: str, keys: IssuerKeys) -> str | None:
     period = (keys.periods or {}).get(method)
     if period is None:
         return f"keys.json does not list the key {method}"
-    if period.public_key_multibase != keys.multikeys[method]:
+    if period.public_key != keys.listed(method):
         return f"keys.json and did.json give different keys for {method}"
     if period.compromised:
         return f"the key {method} is compromised: whatever its date, somebody else may have signed"

@@ -56,6 +56,7 @@ class Policies(Model):
     """Choices with a default; docs/operating.md says what each costs."""
 
     verify: Literal["sample", "all"] = "sample"
+    forms: Literal["json", "json_and_jwt"] = "json"
     status_ttl_minutes: int = Field(default=60, gt=0)
     status_valid_days: int = Field(default=7, gt=0)
     state_valid_days: int = Field(default=30, gt=0)
@@ -122,6 +123,23 @@ class Targets(Model):
     ] = "site"
 
 
+class KmsOptions(Model):
+    """How AWS KMS is called, where a signing key is there; which one, `key rotate --kms` says."""
+
+    requests_per_second: int = Field(default=250, gt=0, le=100_000)
+    calls_in_flight: int = Field(default=16, gt=0, le=64)
+    endpoint_url: (
+        Annotated[
+            str,
+            Field(
+                pattern=r"^(https://[^\s/@]+|http://(127\.0\.0\.1|localhost)(:[0-9]+)?)/?$",
+                description="an https:// address without a path; http:// for this machine only",
+            ),
+        ]
+        | None
+    ) = None
+
+
 class InstitutionFile(Model):
     """institution.yaml: everything but the catalogue."""
 
@@ -138,6 +156,7 @@ class InstitutionFile(Model):
     people: tuple[Person, ...] = ()
     mail: Mail | None = None
     targets: Targets = Targets()
+    kms: KmsOptions = KmsOptions()
     sources: tuple[Source, ...] = Field(min_length=1)
 
     @field_validator("time_zone")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from decimal import Decimal
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from credential_pipeline.institution.base import FieldName, HttpsUrl, Misfit, Model, Slug, Text, refuse
+from credential_pipeline.institution.shown import Alignment, EvidenceField, LanguageCode, ResultField, Translation
 
 
 def _one_value_or_many(value: object) -> object:
@@ -30,40 +32,6 @@ class Rule(Model):
     dataset: Text
     where: Where = Field(min_length=1)
     awarded_on: FieldName
-
-
-class Alignment(Model):
-    """A competency in a published framework (Open Badges 3.0 B.1.4 Alignment)."""
-
-    target_name: Text
-    target_url: HttpsUrl
-    target_framework: Text | None = None
-    target_code: Text | None = None
-    target_type: Text | None = None
-    target_description: Text | None = None
-
-
-class ResultField(Model):
-    """A result the credential shows, from a field of the row that earned it (Open Badges 3.0 B.1.20)."""
-
-    id: Slug
-    name: Text
-    type: Literal[
-        "GradePointAverage",
-        "LetterGrade",
-        "Percent",
-        "PerformanceLevel",
-        "PredictedScore",
-        "RawScore",
-        "Result",
-        "ScaledScore",
-        "Status",
-    ]
-    field: FieldName
-    min: Text | None = None
-    max: Text | None = None
-    allowed: tuple[Text, ...] = ()
-    omit: tuple[str, ...] = ()
 
 
 class Occurrence(Model):
@@ -170,8 +138,16 @@ class Achievement(Model):
     alignments: tuple[Alignment, ...] = ()
     credits: Annotated[Decimal, Field(gt=0, decimal_places=3)] | None = None
     tags: tuple[Text, ...] = ()
-    language: Text | None = None
+    language: LanguageCode | None = None
+    translations: tuple[Translation, ...] = ()
     code: Text | None = None
+    criteria_url: HttpsUrl | None = None
+    image: HttpsUrl | None = None
+    field_of_study: Text | None = None
+    specialization: Text | None = None
+    edition: Text | None = Field(default=None, description="the version of the achievement that credentials show")
+    evidence: tuple[EvidenceField, ...] = ()
+    narrative: FieldName | None = Field(default=None, description="the field that says what the person did")
 
     @model_validator(mode="after")
     def _members_fit(self) -> Achievement:
@@ -182,20 +158,39 @@ class Achievement(Model):
         if (period := self.renewal_period) and period.days and period.days < LONGEST_MONTH:
             what = f"a renewal of less than {LONGEST_MONTH} days could end in the month it renews"
             misfits.append(Misfit(("renewal",), what, "give a longer `period`, or take `renewal` out"))
+        if self.translations and not self.language:
+            what = "translations of a text whose language is not given"
+            misfits.append(Misfit(("translations",), what, "add `language`, which the name and description are in"))
+        spoken = [self.language, *(translation.language for translation in self.translations)]
+        for position, code in enumerate(spoken[1:]):
+            if code in spoken[: position + 1]:
+                what = f"the achievement is in {code} already"
+                misfits.append(Misfit(("translations", position), what, "keep one of them"))
         ids = [result.id for result in self.results]
         for position, result in enumerate(self.results):
             if result.id in ids[:position]:
                 what = f"two results have the id {result.id}"
                 misfits.append(Misfit(("results", position, "id"), what, "give one of them another id"))
+        fields = [shown.field for shown in self.evidence]
+        for position, field in enumerate(fields):
+            if field in fields[:position]:
+                what = f"two pieces of evidence from the field {field}"
+                misfits.append(Misfit(("evidence", position, "field"), what, "keep one of them"))
         refuse(misfits)
         return self
+
+    @property
+    def shown_fields(self) -> set[str]:
+        """Fields of the row that earned it whose values a credential shows."""
+        fields = {result.field for result in self.results} | {shown.field for shown in self.evidence}
+        return fields | ({self.narrative} if self.narrative else set())
 
     @property
     def renewal_period(self) -> Period | None:
         """How long a renewal holds; None where there is none."""
         return (self.renewal.period or self.validity) if self.renewal else None
 
-    @property
+    @cached_property
     def version(self) -> str:
         """SHA-256 (hex) of everything the catalogue says of it: a plan line is stale when this changed."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
@@ -233,12 +228,12 @@ class Catalogue(Model):
         refuse(misfits)
         return self
 
-    @property
+    @cached_property
     def achievements(self) -> dict[str, Achievement]:
         """All achievements by id, in the order of the files."""
         return {a.id: a for p in self.programmes for a in p.achievements}
 
-    @property
+    @cached_property
     def version(self) -> bytes:
         """SHA-256 (32 bytes) of everything the catalogue says."""
         return hashlib.sha256(self.model_dump_json().encode()).digest()

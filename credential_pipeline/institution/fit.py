@@ -118,6 +118,9 @@ def _misfits_of_rule(
     used: dict[Path, str] = {(*where, "where", field): field for field in rule.where}
     used[*where, "awarded_on"] = rule.awarded_on
     used |= {(*path, "results", i, "field"): result.field for i, result in enumerate(achievement.results)}
+    used |= {(*path, "evidence", i, "field"): shown.field for i, shown in enumerate(achievement.evidence)}
+    if achievement.narrative:
+        used[*path, "narrative"] = achievement.narrative
     if isinstance(achievement.occurrence, Occurrence):
         per = achievement.occurrence.per
         used[*path, "occurrence", "per"] = per

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from credential_pipeline.institution import Institution, InstitutionFile
 from credential_pipeline.institution.base import Misfit, Model
 from credential_pipeline.institution.catalogue import Catalogue, Programme
+from credential_pipeline.institution.describe import misfits_of_documents
 from credential_pipeline.institution.documents import Node, read_document
 from credential_pipeline.institution.explain import explain
 from credential_pipeline.institution.places import Places
@@ -53,6 +54,8 @@ def load_institution(directory: Path) -> Institution:
             combined = Institution.model_validate({**members, "catalogue": catalogue})
     except ValidationError as error:
         problems += _problems_across_files(error, root, roots)
+    if combined is not None and not problems:
+        problems += [_problem_across_files(misfit, root, roots) for misfit in misfits_of_documents(combined)]
     if combined is None or problems:
         raise InstitutionError(problems)
     return combined
@@ -109,14 +112,18 @@ def _problems_in_file(error: ValidationError, root: Node, places: Places) -> Ite
 
 
 def _problems_across_files(error: ValidationError, root: Node, programmes: Sequence[Node]) -> Iterator[Problem]:
-    """Misfits whose paths begin at the institution or at its catalogue, as members of the file they lie in."""
     for details in error.errors(include_url=False):
         for misfit in _misfits(details):
-            match [part for part in misfit.path if part != "catalogue"]:
-                case ["programmes", int(index), *rest]:
-                    yield _problem(misfit, tuple(rest), programmes[index])
-                case _:
-                    yield _problem(misfit, misfit.path, root)
+            yield _problem_across_files(misfit, root, programmes)
+
+
+def _problem_across_files(misfit: Misfit, root: Node, programmes: Sequence[Node]) -> Problem:
+    """A misfit whose path begins at the institution or at its catalogue, as a member of the file it lies in."""
+    match [part for part in misfit.path if part != "catalogue"]:
+        case ["programmes", int(index), *rest]:
+            return _problem(misfit, tuple(rest), programmes[index])
+        case _:
+            return _problem(misfit, misfit.path, root)
 
 
 def _misfits(details: ErrorDetails) -> tuple[Misfit, ...]:

@@ -116,7 +116,7 @@ def _of_an_achievement(policies: Policies, achievement: Achievement) -> Iterator
     about = {"achievement": achievement.id}
     if policies.hold_contradicting_rows:
         days = {rule.awarded_on for rule in achievement.earned_by}
-        shown = sorted(days | {result.field for result in achievement.results})
+        shown = sorted(days | achievement.shown_fields)
         yield "contradicting_rows", CONTRADICTING, {**about, "fields": shown}
     if policies.hold_score_beyond is not None:
         for result in achievement.results:

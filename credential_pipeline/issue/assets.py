@@ -161,6 +161,7 @@ def _credentials(institution: Institution) -> AssetsDefinition:
                 runtime.signer,
                 context.run.run_id,
                 now=runtime.clock(),
+                workers=runtime.workers,
             )
             waiting = waiting_plans(runtime.engine, institution, runtime.clock())
         return MaterializeResult(

@@ -22,7 +22,8 @@ from credential_pipeline.institution import Institution
 from credential_pipeline.institution.describe import credential_url
 from credential_pipeline.issue import plans
 from credential_pipeline.issue.actions import record_action
-from credential_pipeline.issue.apply import MOVING, apply_plan
+from credential_pipeline.issue.apply import apply_plan
+from credential_pipeline.issue.chunks import MOVING
 from credential_pipeline.issue.lines import Line
 from credential_pipeline.issue.plans import ISSUING_LOCK, LINES_AT_ONCE, Header, Stored
 from credential_pipeline.issue.reasons import refuse_naming_in_plan
@@ -147,12 +148,16 @@ def carry_out(office: Office, order: Order, draft_of: Callable[[Connection], Dra
     if not order.reason.strip() or not order.actor.strip():
         raise Terminal("a change needs a reason and an actor: give --reason TEXT and --actor ID")
     with office.engine.connect() as guard, named_lock(guard, CHANGING_LOCK):
-        with office.engine.connect() as connection:
-            planned = _plan(connection, office.institution, order, draft_of)
-            if planned.state == "dry_run":
-                connection.rollback()
-                return planned
-            connection.commit()
+        planned = None
+        while planned is None:
+            with office.engine.connect() as connection:
+                planned = _plan(connection, office.institution, order, draft_of)
+                if planned is None or planned.state == "dry_run":
+                    connection.rollback()
+                else:
+                    connection.commit()
+        if planned.state == "dry_run":
+            return planned
         if planned.state != "applied" or planned.plan_id is None:
             return planned
         _apply(office, order, planned.plan_id)
@@ -161,7 +166,8 @@ def carry_out(office: Office, order: Order, draft_of: Callable[[Connection], Dra
 
 def _plan(
     connection: Connection, institution: Institution, order: Order, draft_of: Callable[[Connection], Draft]
-) -> Changed:
+) -> Changed | None:
+    """None: what was to be done has been done by somebody else since it was looked at; look again."""
     transaction_lock(connection, ISSUING_LOCK)
     draft = draft_of(connection)
     if not draft.doing:
@@ -176,6 +182,8 @@ def _plan(
         order.kind, draft.scope, order.as_of, "auto" if alone else "four_eyes", order.actor, order.reason.strip()
     )
     stored, replaced = _store(connection, institution, header, draft, order.run_id)
+    if stored is None:
+        return None
     refuse_naming_in_plan(connection, stored.plan_id, order.reason, order.actor)
     if stored.new:
         record_action(
@@ -205,8 +213,11 @@ def _refuse_stranger(institution: Institution, actor: str) -> None:
 
 def _store(
     connection: Connection, institution: Institution, header: Header, draft: Draft, run_id: str
-) -> tuple[Stored, UUID | None]:
-    """The plan that stands (with its own as_of), or a new one that takes its place; and the one replaced."""
+) -> tuple[Stored | None, UUID | None]:
+    """The plan that stands (with its own as_of), or a new one that takes its place; and the one replaced.
+
+    None: a plan that was carried out since the draft was made, such as a renewal, took all of its lines.
+    """
     before = plans.not_begun(connection, header)
     if before is not None:
         again = replace(header, as_of=before.as_of)
@@ -215,8 +226,6 @@ def _store(
             return stands, None
         plans.set_aside(connection, before.plan_id)
     stored = plans.store_plan(connection, institution, header, draft.lines(), run_id)
-    if stored is None:
-        raise Terminal("a plan without lines; nothing was done. This is a fault of the pipeline: report it")
     return stored, before.plan_id if before else None
 
 

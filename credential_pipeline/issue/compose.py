@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -15,14 +16,14 @@ from credential_pipeline.credential import identifiers
 from credential_pipeline.credential.document import (
     CredentialFacts,
     HashedIdentifier,
-    Result,
     StatusEntry,
     identity_hash,
 )
+from credential_pipeline.credential.text import instant
 from credential_pipeline.errors import Terminal
 from credential_pipeline.institution import Institution
 from credential_pipeline.institution.catalogue import Achievement
-from credential_pipeline.institution.describe import achievement_of, issuer_of, result_description_id
+from credential_pipeline.institution.describe import achievement_of, evidence_of, issuer_of, results_of
 
 
 class CheckError(Terminal):
@@ -77,34 +78,34 @@ class Composer:
         """The name a credential has in URLs."""
         return identifiers.public_id(self.ids.value, credential)
 
-    def facts(self, line: CreateLine) -> CredentialFacts:
-        """Everything the document of this line says."""
+    def facts(self, line: CreateLine, public: str | None = None) -> CredentialFacts:
+        """Everything the document of this line says; `public`: its public id, where it is at hand."""
         achievement = self._achievements[line.achievement]
         described = self._described.get(achievement.id)
         if described is None:
             described = self._described[achievement.id] = achievement_of(self._institution, achievement)
-        public = self.public_id(line.credential_id)
-        valid_until = line.facts.get("valid_until")
+        public = public or self.public_id(line.credential_id)
+        planned, salts = line.facts, self.salts.value
+        valid_until = planned.get("valid_until")
         return CredentialFacts(
             url=f"{self._base}/credentials/{public}.json",
             as_of=self._as_of,
-            awarded_on=date.fromisoformat(line.facts["awarded_on"]),
-            valid_until=datetime.fromisoformat(valid_until) if valid_until else None,
+            awarded_on=_day(planned["awarded_on"]),
+            valid_until=_instant(valid_until) if valid_until else None,
             issuer=self._issuer,
             achievement=described,
             identifiers=tuple(
-                HashedIdentifier(
-                    i["type"], i["value"], identifiers.salt(self.salts.value, line.credential_id, i["type"])
-                )
-                for i in line.facts["identifiers"]
+                [
+                    HashedIdentifier(i["type"], i["value"], identifiers.salt(salts, line.credential_id, i["type"]))
+                    for i in planned["identifiers"]
+                ]
             ),
-            name=line.facts.get("name"),
-            results=tuple(
-                Result(value=r["value"], result_description=result_description_id(described.id, r["id"]))
-                for r in line.facts.get("results", ())
-            ),
+            name=planned.get("name"),
+            results=tuple(results_of(described.id, achievement.results, planned.get("results", ()))),
+            evidence=evidence_of(achievement.evidence, planned.get("evidence", ())),
+            narrative=planned.get("narrative"),
             credits_earned=achievement.credits,
-            term=None if line.facts["occurrence"] == "once" else line.facts["occurrence"],
+            term=None if planned["occurrence"] == "once" else planned["occurrence"],
             status=StatusEntry(
                 f"{self._base}/status/{line.list_number}.json", line.status_index, achievement.status_purpose
             ),
@@ -112,38 +113,68 @@ class Composer:
         )
 
 
-def compare(document: Mapping[str, Any], line: CreateLine, composer: Composer) -> None:
-    """Compare a document, read back from its final bytes, with its plan line.
+def compare(document: Mapping[str, Any], line: CreateLine, planned: CredentialFacts) -> None:
+    """Compare a document, read back from its final bytes, with its plan line and the facts made of it.
 
     Raises:
         CheckError: it names another credential, holder, achievement, date or status entry than the line.
     """
-    planned = composer.facts(line)
-    subject = document["credentialSubject"]
-    found = {
-        "id": document["id"],
-        "achievement": subject["achievement"]["id"],
-        "awardedDate": document["awardedDate"][:10],
-        "validUntil": document.get("validUntil"),
-        "identifiers": sorted(i["identityHash"] for i in subject["identifier"]),
-        "results": [r["value"] for r in subject.get("result", ())],
-        "status": (
-            document["credentialStatus"]["statusListCredential"],
-            document["credentialStatus"]["statusListIndex"],
-        ),
-    }
+    subject, status = document["credentialSubject"], document["credentialStatus"]
+    found = (
+        document["id"],
+        subject["achievement"]["id"],
+        document["awardedDate"][:10],
+        document.get("validUntil"),
+        sorted([i["identityHash"] for i in subject["identifier"]]),
+        [r["value"] for r in subject.get("result", ())],
+        [e["id"] for e in document.get("evidence", ())],
+        subject.get("narrative"),
+        (status["statusListCredential"], status["statusListIndex"]),
+    )
     hashes = [identity_hash(i.value, i.salt) for i in planned.identifiers]
-    expected = {
-        "id": planned.url,
-        "achievement": planned.achievement.id,
-        "awardedDate": planned.awarded_on.isoformat(),
-        "validUntil": planned.valid_until.strftime("%Y-%m-%dT%H:%M:%SZ") if planned.valid_until else None,
-        "identifiers": sorted([*hashes, *([planned.name] if planned.name else [])]),
-        "results": [r.value for r in planned.results],
-        "status": (planned.status.list_url, str(planned.status.index)),
-    }
-    if differing := [member for member in expected if expected[member] != found[member]]:
+    name = line.facts.get("name")
+    expected = (
+        planned.url,
+        planned.achievement.id,
+        line.facts["awarded_on"],
+        _written(planned.valid_until) if planned.valid_until else None,
+        sorted([*hashes, name] if name else hashes),
+        [r["value"] for r in line.facts.get("results", ())],
+        [e["url"] for e in line.facts.get("evidence", ())],
+        line.facts.get("narrative"),
+        (planned.status.list_url, str(line.status_index)),
+    )
+    if found != expected:
+        differing = [member for member, a, b in zip(COMPARED, found, expected, strict=True) if a != b]
         raise CheckError(
             f"credential {line.credential_id} differs from its plan line in {', '.join(differing)}; nothing of this "
             "chunk was recorded. This is a fault of the pipeline: report it with the plan's id"
         )
+
+
+COMPARED = (
+    "id",
+    "achievement",
+    "awardedDate",
+    "validUntil",
+    "identifiers",
+    "results",
+    "evidence",
+    "narrative",
+    "status",
+)
+
+
+@lru_cache(maxsize=1000)
+def _day(written: str) -> date:
+    return date.fromisoformat(written)
+
+
+@lru_cache(maxsize=1000)
+def _instant(written: str) -> datetime:
+    return datetime.fromisoformat(written)
+
+
+@lru_cache(maxsize=1000)
+def _written(valid_until: datetime) -> str:
+    return instant(valid_until, "validUntil")

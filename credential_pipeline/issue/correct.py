@@ -301,7 +301,8 @@ def _impossible(
         try:
             clean_text(shown["value"], f"the result {result.id}")
             refuse_outside(
-                shown["value"], ResultDescription("", result.name, result.type, result.min, result.max, result.allowed)
+                shown["value"],
+                ResultDescription("", result.name, result.type, result.min, result.max, result.allowed_values),
             )
         except BuildError as error:
             return str(error)

@@ -222,11 +222,11 @@ where r.dataset = :dataset and not exists (select from accepted.row a where a.ro
                   where s.source_key = :source || btrim(r.cells->>:column, {BLANKS}))
 """
 
-# By index each: an OR over four columns would read the whole table.
+# By index each: an OR would read the whole table. A line about a credential names its award.
 LINES = """
 select plan_id, ordinal from ledger.plan_line where award_id = any(:awards)
-union select plan_id, ordinal from ledger.plan_line where credential_id = any(:credentials)
-union select plan_id, ordinal from ledger.plan_line where prior_id = any(:credentials)
+union select plan_id, ordinal from ledger.plan_line where award_id in (
+  select award_id from ledger.credential where credential_id = any(:credentials))
 union select plan_id, ordinal from ledger.plan_line where row_id = any(:rows)
 """
 

@@ -15,9 +15,11 @@ from credential_pipeline.credential import identifiers
 from credential_pipeline.credential.achievement import ResultDescription
 from credential_pipeline.credential.document import refuse_outside
 from credential_pipeline.credential.text import BuildError
+from credential_pipeline.credential.text import url as clean_url
 from credential_pipeline.institution import Institution
 from credential_pipeline.institution.calendar import add_period, day_of, start_of_day
-from credential_pipeline.institution.catalogue import Achievement, ResultField
+from credential_pipeline.institution.catalogue import Achievement
+from credential_pipeline.institution.shown import ResultField
 
 CAUSE_ISSUE = "issue"
 
@@ -28,6 +30,7 @@ NOT_FOR_RELEASE: Mapping[str, str] = {
     APPROVAL_REQUIRED: "have the plan that makes it approved and applied",
     "no_identifier": "complete the person at the source: a document without an identifier cannot be made",
     "result_outside_limits": "correct the row at the source, or the limits in the catalogue",
+    "evidence_no_url": "correct the row at the source: evidence is shown by an http(s) URL",
     "awarded_after_as_of": "a later run issues it by itself",
     "validity_over": "it would have ended before it was issued: reject it",
     "stale": "the next plan looks at it again by itself",
@@ -35,6 +38,9 @@ NOT_FOR_RELEASE: Mapping[str, str] = {
 }
 """Reasons that no person can release, because no document could be made or somebody else has to decide; and what to
 do instead."""
+
+OF_THE_AWARD = ("results", "evidence", "narrative")
+"""Facts that every later version of an award keeps: they are of what was earned, not of the person as they are now."""
 
 # Whose spelling of a name a credential shows: a register before a payroll before a learner's own account.
 SYSTEM_RANK = {"sis": 0, "hr": 1, "crm": 2, "lms": 3, "other": 4}
@@ -120,6 +126,15 @@ def _facts(candidate: Candidate, achievement: Achievement, institution: Institut
     ]
     if results:
         facts["results"] = results
+    evidence = [
+        {"field": shown.field, "url": url}
+        for shown in achievement.evidence
+        if (url := candidate.fields.get(shown.field))
+    ]
+    if evidence:
+        facts["evidence"] = evidence
+    if achievement.narrative and (narrative := candidate.fields.get(achievement.narrative)):
+        facts["narrative"] = narrative
     if achievement.validity:
         ends = add_period(candidate.awarded_on, achievement.validity)
         facts["valid_until"] = start_of_day(ends, institution.zone).isoformat()
@@ -137,6 +152,8 @@ def recipient_of(records: Sequence[Mapping[str, Any]], institution: Institution)
 
 
 def _by_rank(records: Sequence[Mapping[str, Any]], institution: Institution) -> list[Mapping[str, Any]]:
+    if len(records) < 2:
+        return list(records)
     rank = {source.id: SYSTEM_RANK[source.system] for source in institution.sources}
     return sorted(records, key=lambda r: (rank.get(r["source"], len(SYSTEM_RANK)), r["source_key"]))
 
@@ -173,9 +190,10 @@ def _reasons_to_wait(
         "identity_uncertain": candidate.contested,
         "no_identifier": not facts["identifiers"],
         "no_name": institution.recipient.name == "shown" and not name,
-        "name_with_digits": any(c.isdigit() for c in name),
-        # A document says a day as its midnight in UTC, and east of Greenwich that can be after as_of.
+        "name_with_digits": any(map(str.isdigit, name)),
         "result_outside_limits": any(outside_limits(result, facts) for result in achievement.results),
+        "evidence_no_url": evidence_no_url(facts),
+        # A document says a day as its midnight in UTC, and east of Greenwich that can be after as_of.
         "awarded_after_as_of": candidate.awarded_on
         > min(day_of(as_of, institution.zone), as_of.astimezone(UTC).date()),
         # VC Data Model 2.0, 4.9: validUntil lies after validFrom.
@@ -196,7 +214,20 @@ def outside_limits(result: ResultField, facts: Mapping[str, Any]) -> bool:
     if value is None:
         return False
     try:
-        refuse_outside(value, ResultDescription("", result.name, result.type, result.min, result.max, result.allowed))
+        refuse_outside(
+            value, ResultDescription("", result.name, result.type, result.min, result.max, result.allowed_values)
+        )
     except BuildError:
         return True
     return False
+
+
+def evidence_no_url(facts: Mapping[str, Any]) -> bool:
+    """Whether evidence that would be shown is no URL, or twice the same: no document could be built."""
+    urls = [shown["url"] for shown in facts.get("evidence", ())]
+    try:
+        for address in urls:
+            clean_url(address, "evidence")
+    except BuildError:
+        return True
+    return len(set(urls)) < len(urls)

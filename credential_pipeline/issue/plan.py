@@ -256,12 +256,16 @@ NOT_HELD = _Hold()
 
 
 def _holds(connection: Connection, again: UUID) -> dict[UUID, _Hold]:
-    """Holds by award; one that the plan `again` made and nobody has decided about counts as not made."""
+    """Holds by award; one that the plan `again` made and nobody has decided about is as it was before that plan.
+
+    What it was before is gone from its row; the plan's line says which plan it cited.
+    """
     rows = connection.execute(
         text(
-            "select award_id, reasons, state, released, plan_id from ledger.hold"
-            " where cause = :cause and action = 'create'"
-            " and (plan_id <> :again or state <> 'waiting' or released is not null)"
+            "select h.award_id, h.reasons, h.state, h.released, h.plan_id, l.inputs->>'hold' as cited"
+            " from ledger.hold h left join ledger.plan_line l on l.plan_id = :again and l.action = 'hold'"
+            "   and l.award_id = h.award_id and l.cause = h.cause"
+            " where h.cause = :cause and h.action = 'create'"
         ),
         {"cause": CAUSE_ISSUE, "again": again},
     )
@@ -271,6 +275,6 @@ def _holds(connection: Connection, again: UUID) -> dict[UUID, _Hold]:
 def _hold_of(row: Row[Any], again: UUID) -> _Hold:
     released = tuple(reason for reason in row.released or () if reason not in NOT_FOR_RELEASE)
     if row.plan_id == again and row.state == "waiting":
-        return _Hold(released=released)
+        return _Hold(released=released, plan=row.cited)
     waiting = tuple(row.reasons) if row.state == "waiting" else ()
     return _Hold(waiting, released, str(row.plan_id))

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine, text
@@ -23,7 +23,9 @@ from credential_pipeline.errors import Terminal
 from credential_pipeline.institution import Institution
 from credential_pipeline.issue.forecast import forecast
 from credential_pipeline.issue.lines import Line
-from credential_pipeline.store.postgres import copy_rows, transaction_lock
+from credential_pipeline.issue.plan_rows import COLUMNS, canonical, encoded, essence
+from credential_pipeline.store.binary_copy import copy_encoded
+from credential_pipeline.store.postgres import transaction_lock
 
 LINES_AT_ONCE = 4000
 
@@ -108,35 +110,31 @@ def store_plan(
     return stored
 
 
-COLUMNS = (
-    "ordinal", "action", "achievement", "award_id", "credential_id", "prior_id", "cause", "person_id", "row_id",
-    "status_ordinal", "facts", "reasons", "inputs", "state", "run_id",
-)  # fmt: skip
-
-
 def _draft(
     connection: Connection, institution: Institution, header: Header, lines: Iterable[Line], run_id: str
 ) -> tuple[Counter[str], bytes]:
     hashed = hashlib.sha256(_opening(institution.id, header, institution.catalogue.version))
     counts: Counter[str] = Counter()
     purposes: Counter[str] = Counter()
+    written = 0
     stream = iter(lines)
     while chunk := list(islice(stream, LINES_AT_ONCE)):
         rows = []
         for line in chunk:
-            hashed.update(_canonical(essence(line)))
+            hashed.update(canonical(essence(line)))
             status_ordinal = None
             if line.purpose:
                 status_ordinal = purposes[line.purpose]
                 purposes[line.purpose] += 1
-            rows.append(_row(counts.total(), line, status_ordinal, run_id))
+            rows.append(encoded(written, line, status_ordinal, run_id))
             counts[line.action] += 1
-        copy_rows(connection, "draft", COLUMNS, rows)
+            written += 1
+        copy_encoded(connection, "draft", COLUMNS, [b"".join(rows)])
     return counts, hashed.digest()
 
 
 def _opening(institution: str, header: Header, catalogue_version: bytes) -> bytes:
-    return _canonical(
+    return canonical(
         {
             "institution": institution,
             "kind": header.kind,
@@ -168,7 +166,7 @@ def hash_of(connection: Connection, institution: str, plan: UUID) -> bytes:
         execution_options={"yield_per": LINES_AT_ONCE},
     )
     for row in lines:
-        hashed.update(_canonical(essence(Line(**row._asdict()))))
+        hashed.update(canonical(essence(Line(**row._asdict()))))
     return hashed.digest()
 
 
@@ -204,40 +202,6 @@ def _keep(
             {"plan": plan_id},
         )
     return Stored(plan_id, digest, counts, bool(new))
-
-
-def essence(line: Line) -> dict[str, Any]:
-    """What of a line is in the plan's hash.
-
-    Database row numbers differ between two homes with the same rows: hashes stand for them.
-    """
-    return {
-        "action": line.action,
-        "reasons": line.reasons,
-        "inputs": line.inputs,
-        "achievement": line.achievement,
-        "award": str(line.award_id) if line.award_id else None,
-        "credential": str(line.credential_id) if line.credential_id else None,
-        "prior": str(line.prior_id) if line.prior_id else None,
-        "cause": line.cause,
-        "facts": line.facts,
-    }
-
-
-STATES = {"hold": "held", "skip": "skipped"}
-
-
-def _row(ordinal: int, line: Line, status_ordinal: int | None, run_id: str) -> tuple[object, ...]:
-    facts = json.dumps(line.facts, ensure_ascii=False) if line.facts is not None else None
-    return (
-        ordinal, line.action, line.achievement, line.award_id, line.credential_id, line.prior_id, line.cause,
-        line.person_id, line.row_id, status_ordinal, facts, json.dumps(line.reasons), json.dumps(line.inputs),
-        STATES.get(line.action, "planned"), run_id,
-    )  # fmt: skip
-
-
-def _canonical(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode() + b"\n"
 
 
 def _hold(connection: Connection, plan: UUID) -> None:
@@ -373,6 +337,21 @@ def standing_plan(
             return stands
         set_aside(connection, before.plan_id)
     return store_plan(connection, institution, header, lines_of(header, NO_PLAN), run_id)
+
+
+def stored_by(connection: Connection, header: Header, runs: Sequence[str]) -> Stored | None:
+    """The plan of this kind, scope and approval that one of these runs stored, unless it has gone stale.
+
+    A run that goes on where another was killed does not plan again what that one had planned.
+    """
+    row = connection.execute(
+        text(
+            "select plan_id, hash, counts from ledger.plan where kind = :kind and scope = :scope"
+            " and approval = :approval and run_id = any(:runs) and state <> 'stale' order by recorded_at desc limit 1"
+        ),
+        {"kind": header.kind, "scope": header.scope, "approval": header.approval, "runs": list(runs)},
+    ).first()
+    return Stored(row.plan_id, row.hash, row.counts, new=False) if row is not None else None
 
 
 NO_PLAN = UUID(int=0)

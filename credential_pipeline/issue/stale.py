@@ -13,54 +13,83 @@ from sqlalchemy import Connection, text
 
 from credential_pipeline.institution.catalogue import Catalogue
 from credential_pipeline.issue.plans import Stale
+from credential_pipeline.store.postgres import integers
 
 # What a line cites is in `inputs`: hashes of the row's fields and of the person's records, the achievement's version
-# and the state of the credential before. A line that does not cite something does not go stale by it. `offset 0` and
-# `+ 0` hold the planner to looking up by key, whatever it knows of the tables: else it reads one of them for each line.
-CHANGED = """
-select l.ordinal, case
-  when h.state = 'rejected' then 'the decision about its hold'
-  when l.inputs ? 'fields' and l.action = 'create' and (
-    a.row_id is null or encode(a.fields_hash, 'hex') <> l.inputs->>'fields') then 'its row'
-  when l.inputs ? 'records' and l.inputs->'records' <> (
-    select coalesce(jsonb_agg(encode(r.fields_hash, 'hex') order by encode(r.fields_hash, 'hex')), '[]')
-    from identity.source_record r where r.person_id = l.person_id) then 'its person''s records'
-  when l.inputs ? 'requires' and exists (
-    select from jsonb_array_elements(l.inputs->'requires') q where not exists (
-      select from (select r.source_key from identity.source_record r where r.person_id = l.person_id offset 0) k
-      cross join lateral (
-        select y.row_id, y.dataset, y.fields_hash from accepted.row y where y.source_key = k.source_key offset 0) x
-      where encode(x.fields_hash, 'hex') = q->>'fields' and (not (q->>'newest')::boolean or exists (
-        select from landed.file_row f join landed.batch_file b on b.file_id = f.file_id + 0
-        where f.row_id = x.row_id and b.dataset = x.dataset
-          and b.day = (select max(n.day) from landed.batch_file n where n.dataset = x.dataset)))))
-    then 'what its renewal requires'
-  when l.inputs ? 'credits' and exists (
-    select from jsonb_array_elements_text(l.inputs->'credits') q(award) where not exists (
-      select from ledger.credential x where x.award_id = q.award::uuid and (
-        select y.state from ledger.credential_state y where y.credential_id = x.credential_id) = 'current'))
-    then 'the credits its renewal requires'
-  when l.inputs ? 'prior' and l.inputs->>'prior' is distinct from s.state || ':' || s.version then 'its credential'
-end as changed
-from ledger.plan_line l
-left join accepted.row a on a.row_id = l.row_id
-left join ledger.credential_state s on s.credential_id = l.prior_id
-left join ledger.hold h on h.award_id = l.award_id and h.cause = l.cause and h.action = l.action
-where l.plan_id = :plan and l.state = 'planned'
+# and the state of the credential before. A line that does not cite something does not go stale by it. One query for
+# each thing cited, joined and not asked line by line; `offset 0` and `+ 0` hold the planner to looking up by key,
+# whatever it knows of the tables: else it reads one of them for each line.
+LINES = """
+with line as materialized (
+  select l.ordinal, l.action, l.award_id, l.cause, l.person_id, l.row_id, l.prior_id, l.inputs
+  from ledger.plan_line l where l.plan_id = :plan and l.state = 'planned' {these}
+)
 """
+
+CHANGED = (
+    """
+select l.ordinal, 'the decision about its hold'
+from line l join ledger.hold h on h.award_id = l.award_id and h.cause = l.cause and h.action = l.action
+where h.state = 'rejected'
+""",
+    """
+select l.ordinal, 'its row'
+from line l left join accepted.row a on a.row_id = l.row_id
+where l.action = 'create' and l.inputs ? 'fields'
+  and encode(a.fields_hash, 'hex') is distinct from l.inputs->>'fields'
+""",
+    """
+select l.ordinal, 'its person''s records'
+from line l left join lateral (
+  select array_agg(encode(r.fields_hash, 'hex') order by r.fields_hash) as hashes
+  from identity.source_record r where r.person_id = l.person_id) r on true
+where l.inputs ? 'records' and l.inputs->'records' <> to_jsonb(coalesce(r.hashes, '{}'))
+""",
+    """
+select distinct l.ordinal, 'what its renewal requires'
+from line l cross join lateral jsonb_array_elements(l.inputs->'requires') q
+where l.inputs ? 'requires' and not exists (
+  select from (select r.source_key from identity.source_record r where r.person_id = l.person_id offset 0) k
+  cross join lateral (
+    select y.row_id, y.dataset, y.fields_hash from accepted.row y where y.source_key = k.source_key offset 0) x
+  where x.fields_hash = decode(q->>'fields', 'hex') and (not (q->>'newest')::boolean or exists (
+    select from landed.file_row f join landed.batch_file b on b.file_id = f.file_id + 0
+    where f.row_id = x.row_id and b.dataset = x.dataset
+      and b.day = (select max(n.day) from landed.batch_file n where n.dataset = x.dataset))))
+""",
+    """
+select distinct l.ordinal, 'the credits its renewal requires'
+from line l cross join lateral jsonb_array_elements_text(l.inputs->'credits') q(award)
+where l.inputs ? 'credits' and not exists (
+  select from ledger.credential x where x.award_id = q.award::uuid and (
+    select y.state from ledger.credential_state y where y.credential_id = x.credential_id) = 'current')
+""",
+    """
+select l.ordinal, 'its credential'
+from line l left join ledger.credential_state s on s.credential_id = l.prior_id
+where l.inputs ? 'prior' and l.inputs->>'prior' is distinct from s.state || ':' || s.version
+""",
+)
+"""What changed, by the lines of it; of several things about a line, the first is told."""
+
+
+def _changed(connection: Connection, plan_id: UUID, ordinals: Sequence[int] | None = None) -> dict[int, str]:
+    """What changed of each open line of a plan, or of these, that is stale."""
+    these = "" if ordinals is None else "and l.ordinal = any(:ordinals)"
+    parameters = {"plan": plan_id} if ordinals is None else {"plan": plan_id, "ordinals": integers(ordinals)}
+    # In one statement, so that the lines are read once: 10 us a line in six, 6 in one.
+    asked = " union all ".join(
+        f"select {rank} as rank, x.* from ({query}) x(ordinal, changed)" for rank, query in enumerate(CHANGED)
+    )
+    found: dict[int, str] = {}
+    for _, ordinal, changed in sorted(connection.execute(text(LINES.format(these=these) + asked), parameters)):
+        found.setdefault(ordinal, changed)
+    return found
 
 
 def hold_stale(connection: Connection, plan_id: UUID, ordinals: Sequence[int]) -> set[int]:
     """Hold those of these lines that are stale; returns their ordinals. For plans that need no four eyes."""
-    held = set(
-        connection.scalars(
-            text(
-                # Not one statement with the update: joined with itself, the plan is read once for each of its lines.
-                f"select ordinal from ({CHANGED} and l.ordinal = any(:ordinals)) found where changed is not null"
-            ),
-            {"plan": plan_id, "ordinals": list(ordinals)},
-        )
-    )
+    held = set(_changed(connection, plan_id, ordinals))
     if held:
         connection.execute(
             text(
@@ -84,12 +113,7 @@ def hold_stale(connection: Connection, plan_id: UUID, ordinals: Sequence[int]) -
 
 def stale_lines(connection: Connection, plan_id: UUID, catalogue: Catalogue) -> list[tuple[int, str]]:
     """(ordinal, what changed) of every open line of a plan that is stale, by the catalogue as it is now."""
-    found = [
-        (ordinal, changed)
-        for ordinal, changed in connection.execute(
-            text(f"select * from ({CHANGED}) found where changed is not null"), {"plan": plan_id}
-        )
-    ]
+    found = list(_changed(connection, plan_id).items())
     versions = {achievement.id: achievement.version for achievement in catalogue.achievements.values()}
     cited = connection.execute(
         text(

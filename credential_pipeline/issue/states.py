@@ -86,21 +86,57 @@ def move(connection: Connection, moves: Sequence[Move], *, actor: str, run_id: s
         else:
             doing.append(row)
     if doing:
-        _write(connection, doing, wanted, actor, run_id, tell)
+        _open_moving(connection)
+        columns = ("credential_id", "person_id", "state", "version", "reason", "superseded_by", "kind", "message_id")
+        copy_rows(connection, "moving", columns, (_columns(row, wanted[row.credential_id]) for row in doing))
+        _write(connection, len(doing), actor, run_id)
+        if tell:
+            _tell(connection)
+        connection.execute(text("drop table moving"))
     return Moved(tuple(row.credential_id for row in doing), tuple(before), refused)
 
 
-def _write(
-    connection: Connection, rows: Sequence[Row[Any]], wanted: Mapping[UUID, Move], actor: str, run_id: str, tell: bool
-) -> None:
+SUPERSEDED = """
+insert into moving (credential_id, was, state, version, reason, superseded_by, kind)
+select s.credential_id, s.state, 'superseded', s.version + 1, :reason, l.credential_id, 'superseded'
+from ledger.plan_line l join ledger.credential_state s on s.credential_id = l.prior_id
+where l.plan_id = :plan and l.ordinal = any(:ordinals) order by s.credential_id for no key update of s
+"""
+
+
+def supersede(
+    connection: Connection, plan_id: UUID, ordinals: Sequence[int], *, reason: str, actor: str, run_id: str
+) -> tuple[int, Mapping[UUID, str]]:
+    """The credentials that these lines of a plan name as prior give way to those that the lines have made.
+
+    What `move` does to each with the pairs at hand, as statements over the lines: of thousands, none is looked at here.
+    No message goes out: the one about the new version tells of it. Returns how many gave way, and why others cannot;
+    when there is one of those, nothing is written.
+    """
+    _open_moving(connection)
+    parameters = {"plan": plan_id, "ordinals": list(ordinals), "reason": reason}
+    done = connection.execute(text(SUPERSEDED), parameters).rowcount
+    may = [state for state, to in MOVES.items() if "superseded" in to]
+    stuck = connection.execute(
+        text("select credential_id, was from moving where was <> all(:may) limit 10"), {"may": may}
+    ).all()
+    refused = {row.credential_id: f"it is {row.was} and cannot become superseded" for row in stuck}
+    if done and not refused:
+        _write(connection, done, actor, run_id)
+    connection.execute(text("drop table moving"))
+    return 0 if refused else done, refused
+
+
+def _open_moving(connection: Connection) -> None:
     connection.execute(
         text(
-            "create temporary table moving (credential_id uuid primary key, person_id uuid, state text, version int,"
-            " reason text, superseded_by uuid, kind text, message_id uuid) on commit drop"
+            "create temporary table moving (credential_id uuid primary key, person_id uuid, was text, state text,"
+            " version int, reason text, superseded_by uuid, kind text, message_id uuid) on commit drop"
         )
     )
-    columns = ("credential_id", "person_id", "state", "version", "reason", "superseded_by", "kind", "message_id")
-    copy_rows(connection, "moving", columns, (_columns(row, wanted[row.credential_id]) for row in rows))
+
+
+def _write(connection: Connection, moves: int, actor: str, run_id: str) -> None:
     connection.execute(text("analyze moving"))
     connection.execute(
         text(
@@ -109,15 +145,16 @@ def _write(
             " from moving m where s.credential_id = m.credential_id"
         )
     )
-    append_events(connection, actor=actor, run_id=run_id)
-    if tell:
-        connection.execute(
-            text(
-                "insert into outbox.message (message_id, kind, credential_id, person_id, occasion)"
-                " select message_id, kind, credential_id, person_id, version from moving on conflict do nothing"
-            )
+    append_events(connection, moves, actor=actor, run_id=run_id)
+
+
+def _tell(connection: Connection) -> None:
+    connection.execute(
+        text(
+            "insert into outbox.message (message_id, kind, credential_id, person_id, occasion)"
+            " select message_id, kind, credential_id, person_id, version from moving on conflict do nothing"
         )
-    connection.execute(text("drop table moving"))
+    )
 
 
 def _columns(row: Row[Any], one: Move) -> tuple[object, ...]:
@@ -130,21 +167,28 @@ EVENTS = {"current": "reinstated"}
 """The event and message of a move, where it is not named like the state."""
 
 
-def append_events(connection: Connection, *, actor: str, run_id: str) -> None:
-    """An event for each row of the temporary table `moving`, numbered after the credential's last one.
+EVENT = """
+insert into ledger.event (credential_id, seq, kind, actor, reason, detail, run_id)
+select m.credential_id,
+       coalesce((select max(e.seq) from ledger.event e where e.credential_id = m.credential_id), 0) + 1,
+       m.kind, :actor, m.reason,
+       case when m.superseded_by is not null then jsonb_build_object('superseded_by', m.superseded_by) end, :run
+from moving m {of_these} order by m.credential_id
+on conflict (credential_id, seq) do nothing returning credential_id
+"""
+
+
+def append_events(connection: Connection, moves: int, *, actor: str, run_id: str) -> None:
+    """An event for each of the `moves` rows of the temporary table `moving`, numbered after the credential's last one.
 
     The publisher may take a number at the same moment: then the next statement sees it and counts on. It writes in
     the order of the ids too, so that each waits for the other and never both.
     """
-    statement = text(
-        "insert into ledger.event (credential_id, seq, kind, actor, reason, detail, run_id)"
-        " select m.credential_id, coalesce((select max(e.seq) from ledger.event e"
-        "   where e.credential_id = m.credential_id), 0) + 1, m.kind, :actor, m.reason,"
-        "   case when m.superseded_by is not null then jsonb_build_object('superseded_by', m.superseded_by) end, :run"
-        " from moving m where m.credential_id = any(:open) order by m.credential_id"
-        " on conflict (credential_id, seq) do nothing returning credential_id"
-    )
-    left = set(connection.scalars(text("select credential_id from moving")))
+    parameters: dict[str, object] = {"actor": actor, "run": run_id}
+    written = connection.execute(text(EVENT.format(of_these="")), parameters)
+    if written.rowcount == moves:
+        return
+    left = set(connection.scalars(text("select credential_id from moving"))) - set(written.scalars())
+    again = text(EVENT.format(of_these="where m.credential_id = any(:left)"))
     while left:
-        written = connection.scalars(statement, {"actor": actor, "run": run_id, "open": list(left)})
-        left -= set(written)
+        left -= set(connection.scalars(again, {**parameters, "left": list(left)}))

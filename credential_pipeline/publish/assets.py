@@ -39,10 +39,12 @@ def publish_assets(institution: Institution) -> list[AssetsDefinition]:
                 recorded_keys(runtime.engine, institution),
                 runtime.as_of,
                 context.run.run_id,
+                jwt_signer=runtime.jwt_signer(runtime.as_of),
             )
         return MaterializeResult(
             metadata={
                 "credentials": result.credentials,
+                "jwts": result.jwts,
                 "state_objects": result.states,
                 "status_lists": result.status_lists,
                 "documents": result.documents,

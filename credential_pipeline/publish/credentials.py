@@ -15,13 +15,14 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, text
 
 from credential_pipeline.credential.document import serialize, state_document
+from credential_pipeline.credential.in_flight import in_flight, together
 from credential_pipeline.credential.keys import Signer
 from credential_pipeline.credential.proof import JCS, sign
 from credential_pipeline.errors import Terminal
 from credential_pipeline.institution import Institution
 from credential_pipeline.institution.describe import credential_path, credential_url, state_path, state_url
 from credential_pipeline.publish.manifest import Item
-from credential_pipeline.store.document_form import read_document
+from credential_pipeline.store.document_form import DocumentReader
 
 CREDENTIAL = "credential"
 STATE = "state"
@@ -66,17 +67,18 @@ class Credentials:
         parameters = {"target": self.target, "due": self.as_of + half}
         yield from connection.execute(text(DUE), parameters, execution_options={"yield_per": chunk}).partitions()
 
-    def items(self, rows: Sequence[Row[Any]]) -> list[Item]:
+    def items(self, rows: Sequence[Row[Any]], reader: DocumentReader) -> list[Item]:
         """The objects of some rows; states come first, so that a credential never points at one that is not there.
 
         Raises:
             Terminal: a recorded document is damaged.
         """
-        states = [self._state(row) for row in rows if row.state_is_due]
-        return states + [self._credential(row) for row in rows if row.document is not None]
+        signer = in_flight(self.signer)
+        states = together(signer, lambda: [self._state(row, signer) for row in rows if row.state_is_due])
+        return states + [self._credential(row, reader) for row in rows if row.document is not None]
 
-    def _credential(self, row: Row[Any]) -> Item:
-        data = read_document(row.document_form, row.document)
+    def _credential(self, row: Row[Any], reader: DocumentReader) -> Item:
+        data = reader.read(row.document_form, row.document)
         if hashlib.sha256(data).digest() != bytes(row.document_sha256):
             raise Terminal(
                 f"the document of credential {row.credential_id} is not what was recorded (its SHA-256 differs); it"
@@ -84,7 +86,7 @@ class Credentials:
             )
         return Item(credential_path(row.public_id), CREDENTIAL, data, credential_id=row.credential_id, fixed=True)
 
-    def _state(self, row: Row[Any]) -> Item:
+    def _state(self, row: Row[Any], signer: Signer) -> Item:
         until = self.as_of + timedelta(days=self.institution.policies.state_valid_days)
         if row.last_valid_until:  # a run with an earlier as_of must not make the state stale sooner
             until = max(until, row.last_valid_until)
@@ -100,7 +102,7 @@ class Credentials:
             until,
             superseded_by=by if row.state == "superseded" else None,
         )
-        data = serialize(sign(document, self.signer, self.as_of, suites=(JCS,)))
+        data = serialize(sign(document, signer, self.as_of, suites=(JCS,)))
         return Item(state_path(row.public_id), STATE, data, row.version, row.credential_id, until)
 
 

@@ -24,7 +24,7 @@ from credential_pipeline.credential.proof import JCS, sign
 from credential_pipeline.errors import Terminal
 from credential_pipeline.institution import Institution
 from credential_pipeline.institution.catalogue import Achievement
-from credential_pipeline.institution.describe import achievement_of, achievement_path, issuer_of
+from credential_pipeline.institution.describe import achievement_of, achievement_path, issuer_of, translations_of
 from credential_pipeline.publish.manifest import Item
 from credential_pipeline.publish.page import STYLE, STYLE_PATH, front_page
 
@@ -58,10 +58,7 @@ def site_documents(
     Raises:
         Terminal: `signer` is none of `keys`: nobody could verify what it signs.
     """
-    if signer.verification_method not in {key.id for key in keys}:
-        raise Terminal(
-            f"the signing key {signer.verification_method} is not recorded in the ledger; record it before publishing"
-        )
+    refuse_unrecorded(signer, keys)
     did = serialize(
         did_document(
             institution.issuer_did,
@@ -83,10 +80,20 @@ def site_documents(
     for achievement in achievements:
         described = achievement_of(institution, achievement)
         documents[achievement_path(achievement.id)] = serialize(published_achievement(described, issuer))
+        for path, translated in translations_of(institution, achievement):
+            documents[path] = serialize(published_achievement(translated, issuer))
     return (
         Item(STYLE_PATH, KIND, STYLE, fixed=True),
         *(Item(path, KIND, data) for path, data in documents.items()),
     )
+
+
+def refuse_unrecorded(signer: Signer, keys: Sequence[KeyPeriod]) -> None:
+    """Refuse to publish what did.json would not vouch for; raises Terminal."""
+    if signer.verification_method not in {key.id for key in keys}:
+        raise Terminal(
+            f"the signing key {signer.verification_method} is not recorded in the ledger; record it before publishing"
+        )
 
 
 def _keys(institution: Institution, keys: Sequence[KeyPeriod], signer: Signer, as_of: datetime) -> bytes:

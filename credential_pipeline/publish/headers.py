@@ -52,13 +52,19 @@ TABLE: tuple[PathClass, ...] = (
         "application/vc",  # VC Data Model 2.0, 6.3
         f"public, max-age=300, s-maxage={YEAR}",
     ),
+    _class(
+        "credential as JWT",
+        r"credentials/[a-z2-7]{26}\.jwt",
+        "application/vc+jwt",  # VC-JOSE-COSE 1.0, 6.1
+        f"public, max-age=300, s-maxage={YEAR}",
+    ),
     _class("state", r"state/[a-z2-7]{26}\.json", "application/json", _SHORT),
     # Bitstring Status List 2.2: ttl says how long a verifier may keep the list; a cache may keep it no longer.
     _class("status list", r"status/[1-9][0-9]*\.json", "application/vc", _SHORT),
     _class("did", r"(?:\.well-known/)?did\.json", "application/did+ld+json", _SHORT),
     _class("keys", r"keys\.json", "application/json", _SHORT),
     _class("issuer", r"issuer\.json", "application/ld+json", _SHORT),
-    _class("achievement", r"achievements/[a-z0-9_-]+\.json", "application/ld+json", _SHORT),
+    _class("achievement", r"achievements/[a-z0-9_-]+(?:\.[A-Za-z0-9-]+)?\.json", "application/ld+json", _SHORT),
     _class("style", r"assets/[a-z0-9-]+-[0-9a-f]{16}\.css", "text/css; charset=utf-8", _FOREVER),
     _class("page", r"index\.html", "text/html; charset=utf-8", "public, max-age=300"),
 )  # fmt: skip

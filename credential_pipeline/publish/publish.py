@@ -20,9 +20,12 @@ from credential_pipeline.errors import Transient
 from credential_pipeline.institution import Institution
 from credential_pipeline.publish import documents
 from credential_pipeline.publish.credentials import CREDENTIAL, STATE, Credentials, record_events
+from credential_pipeline.publish.documents import refuse_unrecorded
+from credential_pipeline.publish.jwts import Jwts
 from credential_pipeline.publish.manifest import Item, Sender, record, recorded, sender
 from credential_pipeline.publish.status_lists import StatusLists
 from credential_pipeline.publish.withdraw import withdraw_erased
+from credential_pipeline.store.dictionaries import reader_of
 from credential_pipeline.store.objects import ObjectStore
 from credential_pipeline.store.postgres import named_lock
 
@@ -45,6 +48,7 @@ class PublishResult:
     documents: int
     written: int
     unchanged: int
+    jwts: int = 0
 
 
 def publish(
@@ -58,6 +62,7 @@ def publish(
     run_id: str,
     *,
     chunk: int = CHUNK,
+    jwt_signer: Signer | None = None,
 ) -> PublishResult:
     """Send what `target` lacks; one publisher a target works at a time, others wait for it.
 
@@ -71,11 +76,14 @@ def publish(
         as_of: the instant of this run, aware, in whole seconds.
         run_id: recorded with the manifest and the events.
         chunk: credentials sent and recorded at once.
+        jwt_signer: signs the JWTs of credentials that have none yet; None where the institution publishes none.
 
     Raises:
         Terminal: something in the way that a person has to remove; nothing wrong was published.
         Transient: the store or the database went away; call again.
     """
+    if jwt_signer is not None:
+        refuse_unrecorded(jwt_signer, keys)
     with engine.connect() as guard, named_lock(guard, f"publish {target}"), sender(store, _ttl(institution)) as send:
         _start_over_if_lost(engine, store, target)
         withdraw_erased(engine, store, target)
@@ -85,9 +93,10 @@ def publish(
         source = Credentials(institution, target, signer, as_of)
         n_credentials = n_states = 0
         with engine.connect() as reading:
+            reader = reader_of(reading)
             for rows in source.due(reading, chunk):
                 _still_locked(guard)
-                items = source.items(rows)
+                items = source.items(rows, reader)
                 written += send.send(items)
                 published = [i.credential_id for i in items if i.kind == CREDENTIAL and i.credential_id]
                 with engine.begin() as connection:
@@ -97,22 +106,45 @@ def publish(
                     log.info("published %d credentials", n_credentials + len(published))
                 n_credentials += len(published)
                 n_states += sum(i.kind == STATE for i in items)
-        sent = n_documents + n_lists + n_credentials + n_states
+        n_jwts = 0
+        if jwt_signer is not None:
+            n_jwts, jwts_written = _jwts(
+                Jwts(engine, institution, target, jwt_signer, as_of, run_id), guard, send, chunk
+            )
+            written += jwts_written
+        sent = n_documents + n_lists + n_credentials + n_states + n_jwts
         with engine.connect() as connection:
             total = connection.scalar(
                 text("select count(*) from ledger.publication where target = :target"), {"target": target}
             )
-    result = PublishResult(n_credentials, n_states, n_lists, n_documents, written + n_lists, (total or 0) - sent)
+    unchanged = (total or 0) - sent
+    result = PublishResult(n_credentials, n_states, n_lists, n_documents, written + n_lists, unchanged, n_jwts)
     log.info(
-        "published at %s: %d credentials, %d states, %d status lists, %d documents; %d unchanged",
+        "published at %s: %d credentials, %d JWTs, %d states, %d status lists, %d documents; %d unchanged",
         target,
         n_credentials,
+        n_jwts,
         n_states,
         n_lists,
         n_documents,
         result.unchanged,
     )
     return result
+
+
+def _jwts(source: Jwts, guard: Connection, send: Sender, chunk: int) -> tuple[int, int]:
+    """After all credentials: a JWT says where its state is, and that stands by now."""
+    sent = written = 0
+    with source.engine.connect() as reading, source.engine.connect() as asking:
+        reader = reader_of(asking)
+        for rows in source.due(reading, chunk):
+            _still_locked(guard)
+            items = source.items(rows, reader)
+            written += send.send(items)
+            with source.engine.begin() as connection:
+                record(connection, source.target, items, source.run_id)
+            sent += len(items)
+    return sent, written
 
 
 def _ttl(institution: Institution) -> int:

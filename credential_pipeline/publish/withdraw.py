@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import Engine, text
 
-from credential_pipeline.institution.describe import credential_path
+from credential_pipeline.institution.describe import credential_path, jwt_path
 from credential_pipeline.store.objects import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ select p.path
 from (select person_id from ledger.erasure
       union select a.alias_id from ledger.erasure e join identity.person_alias a using (person_id)) e
 join ledger.credential c using (person_id)
-join ledger.publication p on p.credential_id = c.credential_id and p.kind = 'credential'
+join ledger.publication p on p.credential_id = c.credential_id and p.kind in ('credential', 'jwt')
 where p.target = :target and c.document is null order by 1
 """
 
@@ -34,7 +34,8 @@ def delete_documents(engine: Engine, store: ObjectStore, person: UUID) -> tuple[
     """
     with engine.connect() as connection:
         paths = tuple(
-            credential_path(public)
+            path(public)
+            for path in (credential_path, jwt_path)
             for public in connection.scalars(
                 text(
                     "select c.public_id from (select cast(:person as uuid) as person_id union"
@@ -42,7 +43,7 @@ def delete_documents(engine: Engine, store: ObjectStore, person: UUID) -> tuple[
                     " join ledger.credential c using (person_id) where c.document is null order by 1"
                 ),
                 {"person": person},
-            )
+            ).all()
         )
     for path in paths:
         store.delete_every_version(path)

@@ -4,6 +4,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 from uuid import UUID
 
 from dagster import (
@@ -32,14 +33,31 @@ with warnings.catch_warnings():
     # Dagster calls backfill policies beta; every process of a deployment would say so on every start.
     warnings.simplefilter("ignore", BetaWarning)
     ONE_RUN = BackfillPolicy.single_run()
-    """For all windows of a backfill, so that start-up is paid once."""
+    """A run for each shard of a backfill, with all its months: start-up is paid four times, and one shard is planned
+    while another is issued. Twelve months of four shards are four runs: Dagster cuts by the shorter dimension."""
 
 
 def renew_assets(institution: Institution) -> list[AssetsDefinition]:
-    """The three assets of the stage; those that plan and issue hold the pool `issuing`."""
+    """The three assets of the stage. One run plans while another issues: pools `planning` and `issuing`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BetaWarning)
         return [_expiring_credentials(institution), _renewal_plans(institution), _renewed_credentials(institution)]
+
+
+def _asset(
+    institution: Institution, **of_its_own: Any
+) -> Callable[[Callable[..., MaterializeResult]], AssetsDefinition]:
+    """The decorator of the stage's assets, with what they share."""
+    decorator: Callable[[Callable[..., MaterializeResult]], AssetsDefinition] = asset(
+        group_name="renew",
+        partitions_def=renewal_windows(institution),
+        backfill_policy=ONE_RUN,
+        kinds={"python", "postgres"},
+        owners=OWNERS,
+        required_resource_keys={"runtime"},
+        **of_its_own,
+    )
+    return decorator
 
 
 def _windows(context: AssetExecutionContext) -> list[tuple[str, Window]]:
@@ -51,6 +69,14 @@ def _windows(context: AssetExecutionContext) -> list[tuple[str, Window]]:
         month, shard = (parts["month"], parts["shard"]) if parts else key.split("|")
         found.append((str(key), window(month, shard)))
     return sorted(found, key=lambda one: (one[1].first, one[1].shard or 0))
+
+
+def _runs_before(context: AssetExecutionContext) -> list[str]:
+    """The runs that this one is a retry of."""
+    if context.run.root_run_id is None:
+        return []
+    group = context.instance.get_run_group(context.run.run_id)
+    return [run.run_id for run in group[1] if run.run_id != context.run.run_id] if group else []
 
 
 @contextmanager
@@ -82,19 +108,14 @@ def _each_by_itself(context: AssetExecutionContext) -> Iterator[Callable[[Callab
 
 
 def _expiring_credentials(institution: Institution) -> AssetsDefinition:
-    @asset(
+    @_asset(
+        institution,
         name="expiring_credentials",
         # Every day's credentials may end in a window: the mapping Dagster would infer pairs days with months.
         deps=[AssetDep("credentials", partition_mapping=AllPartitionMapping())],
         metadata={"dagster/column_schema": columns(ledger.credential)},
         description="Credentials that end in a month, by shard of persons, and how many the catalogue lets be renewed; "
         "reminders of an open window are put into the outbox, one a credential.",
-        group_name="renew",
-        partitions_def=renewal_windows(institution),
-        backfill_policy=ONE_RUN,
-        kinds={"python", "postgres"},
-        owners=OWNERS,
-        required_resource_keys={"runtime"},
     )
     def expiring_credentials(context: AssetExecutionContext) -> MaterializeResult:
         runtime: Runtime = context.resources.runtime
@@ -124,30 +145,26 @@ def _expiring_credentials(institution: Institution) -> AssetsDefinition:
 
 
 def _renewal_plans(institution: Institution) -> AssetsDefinition:
-    @asset(
+    @_asset(
+        institution,
         name="renewal_plans",
         deps=["expiring_credentials"],
-        pool="issuing",
+        pool="planning",
         metadata={"dagster/column_schema": columns(ledger.plan_line), "dagster/table_name": "ledger.plan_line"},
         description="What would be renewed in a window, what is blocked and why. `auto` achievements are approved by "
         "the catalogue's version, shard by shard; the others wait for one approval of the whole window.",
-        group_name="renew",
-        partitions_def=renewal_windows(institution),
-        backfill_policy=ONE_RUN,
-        kinds={"python", "postgres"},
-        owners=OWNERS,
-        required_resource_keys={"runtime"},
     )
     def renewal_plans(context: AssetExecutionContext) -> MaterializeResult:
         runtime: Runtime = context.resources.runtime
         counts = Counter[str]()
         waiting: dict[UUID, int] = {}
         months: set[str] = set()
+        before = _runs_before(context)
 
         def plan(of: Window) -> None:
             found = plan_window(
                 runtime.engine, institution, runtime.secrets, of, runtime.as_of, context.run.run_id,
-                four_eyes=of.month not in months,
+                four_eyes=of.month not in months, goes_on=before,
             )  # fmt: skip
             months.add(of.month)
             counts.update(found.counts)
@@ -175,19 +192,14 @@ def _renewal_plans(institution: Institution) -> AssetsDefinition:
 
 
 def _renewed_credentials(institution: Institution) -> AssetsDefinition:
-    @asset(
+    @_asset(
+        institution,
         name="renewed_credentials",
         deps=["renewal_plans"],
         pool="issuing",
         metadata={"dagster/column_schema": columns(ledger.credential), "dagster/table_name": "ledger.credential"},
         description="The next versions, as the window's approved plans say: signed, checked, recorded; each supersedes "
         "the one before in the same transaction. What an earlier run did is found done.",
-        group_name="renew",
-        partitions_def=renewal_windows(institution),
-        backfill_policy=ONE_RUN,
-        kinds={"python", "postgres"},
-        owners=OWNERS,
-        required_resource_keys={"runtime"},
     )
     def renewed_credentials(context: AssetExecutionContext) -> MaterializeResult:
         runtime: Runtime = context.resources.runtime
@@ -196,7 +208,7 @@ def _renewed_credentials(institution: Institution) -> AssetsDefinition:
         def renew(of: Window) -> None:
             done = apply_window(
                 runtime.engine, institution, runtime.secrets, runtime.signer, of, context.run.run_id,
-                now=runtime.clock(),
+                now=runtime.clock(), workers=runtime.workers,
             )  # fmt: skip
             issued[of.scope], stale[of.scope] = done.issued, done.stale
 

@@ -11,8 +11,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import cached_property
+from uuid import UUID
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine, text
 
 from credential_pipeline.credential import identifiers
 from credential_pipeline.errors import Terminal
@@ -20,14 +22,16 @@ from credential_pipeline.institution import Institution
 from credential_pipeline.institution.calendar import add_period, day_of, start_of_day
 from credential_pipeline.institution.catalogue import Achievement
 from credential_pipeline.issue.plans import LINES_AT_ONCE, SHARD_OF
-from credential_pipeline.store.postgres import copy_rows
+from credential_pipeline.store import binary_copy as encode
+from credential_pipeline.store.binary_copy import copy_encoded
+from credential_pipeline.store.postgres import transaction_lock
 
 SHARDS = 4
 
 # Read first, by the index on valid_until, and then joined by key: whatever statistics the planner has.
 ENDING = """
 with ending as materialized (
-  select credential_id, award_id, achievement, valid_until from ledger.credential
+  select credential_id, award_id, achievement, awarded_on, valid_until, plan_id, ordinal from ledger.credential
   where valid_until > :start and valid_until <= :end
 )
 """
@@ -52,7 +56,7 @@ class Window:
         """As causes and partitions name it: `2027-03`."""
         return self.first.strftime("%Y-%m")
 
-    @property
+    @cached_property
     def cause(self) -> str:
         """Why a version that this window makes exists."""
         return f"renewal:{self.month}"
@@ -61,6 +65,13 @@ class Window:
     def scope(self) -> str:
         """As plans name it: `window:2027-03/0`, or `window:2027-03` with all shards."""
         return f"window:{self.month}" if self.shard is None else f"window:{self.month}/{self.shard}"
+
+    @property
+    def scopes(self) -> list[str]:
+        """Of every plan that may be about a credential in it."""
+        whole = f"window:{self.month}"
+        shards = range(SHARDS) if self.shard is None else [self.shard]
+        return [whole, *(f"{whole}/{shard}" for shard in shards)]
 
     def bounds(self, institution: Institution) -> dict[str, object]:
         """The parameters `start`, `end` and `shard` of queries."""
@@ -165,24 +176,22 @@ def remind(engine: Engine, institution: Institution, of: Window, as_of: datetime
     scope = {**of.bounds(institution), "achievements": list(opened(institution, of, as_of)), "as_of": as_of}
     told = 0
     with engine.begin() as connection:
-        connection.execute(
-            text(
-                "create temporary table reminding (message_id uuid, credential_id uuid, person_id uuid) on commit drop"
-            )
-        )
+        # One at a time: what the query does not find in the outbox, nobody else is about to put there.
+        transaction_lock(connection, "reminding")
         found = connection.execute(text(UNTOLD), scope, execution_options={"yield_per": LINES_AT_ONCE})
         for rows in found.partitions():
-            told += _tell(connection, [(identifiers.message_id(c, "expiring"), c, person) for c, person in rows])
+            copy_encoded(connection, "outbox.message", MESSAGE, [b"".join(_message(*row) for row in rows)])
+            told += len(rows)
     return told
 
 
-def _tell(connection: Connection, rows: list[tuple[object, ...]]) -> int:
-    copy_rows(connection, "reminding", ("message_id", "credential_id", "person_id"), rows)
-    written = connection.execute(
-        text(
-            "insert into outbox.message (message_id, kind, credential_id, person_id)"
-            " select message_id, 'expiring', credential_id, person_id from reminding on conflict do nothing"
-        )
-    ).rowcount
-    connection.execute(text("truncate reminding"))
-    return written
+MESSAGE = ("message_id", "kind", "credential_id", "person_id")
+
+
+def _message(credential: UUID, person: UUID) -> bytes:
+    message, length = identifiers.message_id(credential, "expiring"), encode.UUID_LENGTH
+    return b"".join((_MESSAGE, message.bytes, _EXPIRING, credential.bytes, length, person.bytes))
+
+
+_MESSAGE = encode.row(len(MESSAGE)) + encode.UUID_LENGTH
+_EXPIRING = encode.text("expiring") + encode.UUID_LENGTH

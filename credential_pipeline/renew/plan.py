@@ -26,14 +26,23 @@ from credential_pipeline.institution import Institution
 from credential_pipeline.institution.calendar import day_of, start_of_day
 from credential_pipeline.institution.catalogue import Achievement
 from credential_pipeline.issue import plans
-from credential_pipeline.issue.apply import ApplyResult, apply_plan
-from credential_pipeline.issue.lines import NOT_FOR_RELEASE, Line, outside_limits, recipient_of
+from credential_pipeline.issue.apply import apply_plan
+from credential_pipeline.issue.chunks import ApplyResult
+from credential_pipeline.issue.lines import (
+    NOT_FOR_RELEASE,
+    OF_THE_AWARD,
+    Line,
+    evidence_no_url,
+    outside_limits,
+    recipient_of,
+)
 from credential_pipeline.issue.plans import ISSUING_LOCK, LINES_AT_ONCE, PIPELINE, SHARD_OF, Header, Stored
 from credential_pipeline.renew.due import ENDING, OF_SHARD, Window, opened, renewed_until
 from credential_pipeline.renew.requirements import Asked, Met, Requirements
 from credential_pipeline.store.postgres import transaction_lock
 from credential_pipeline.store.secrets import SecretsDirectory
 from credential_pipeline.store.signing import key_at
+from credential_pipeline.worker_processes import Workers
 
 log = logging.getLogger(__name__)
 
@@ -69,11 +78,13 @@ def plan_window(
     *,
     created_by: str = PIPELINE,
     four_eyes: bool = True,
+    goes_on: Sequence[str] = (),
 ) -> WindowPlans:
     """Plan the renewals of a shard's window that are due, and (`four_eyes`) those of the whole window that wait.
 
     One transaction. A plan of which nothing has been applied is made again with its own `as_of`: the same hash, and it
-    stands; another, and the new plan takes its place. What is renewed or planned already is not planned again.
+    stands; another, and the new plan takes its place. What is renewed or planned already is not planned again, nor is
+    what the runs `goes_on` have planned: this one goes on where they were killed.
 
     Raises:
         Terminal: no key could sign at `as_of`.
@@ -85,8 +96,10 @@ def plan_window(
         transaction_lock(connection, ISSUING_LOCK)
         plans.record_catalogue(connection, institution, run_id)
         # What waits for signatures comes first: what no more has to wait is then free for the shard's own plan.
-        waiting = _plan_four_eyes(connection, institution, of, header, run_id) if four_eyes else None
-        auto = plans.standing_plan(connection, institution, header, lines.on(connection), run_id)
+        waiting = _plan_four_eyes(connection, institution, of, header, run_id, goes_on) if four_eyes else None
+        auto = plans.stored_by(connection, header, goes_on) or plans.standing_plan(
+            connection, institution, header, lines.on(connection), run_id
+        )
         if auto is not None and auto.does_something:
             plans.approve_by_catalogue(connection, institution, auto.plan_id)
     found = WindowPlans(auto, waiting)
@@ -96,14 +109,22 @@ def plan_window(
 
 
 def _plan_four_eyes(
-    connection: Connection, institution: Institution, of: Window, header: Header, run_id: str
+    connection: Connection,
+    institution: Institution,
+    of: Window,
+    header: Header,
+    run_id: str,
+    goes_on: Sequence[str],
 ) -> Stored | None:
     whole = replace(of, shard=None)
     header = replace(header, scope=whole.scope, approval="four_eyes")
     some_wait = any(_waits(institution, a) for a in opened(institution, of, header.as_of).values())
     if not some_wait and plans.not_begun(connection, header) is None:
         return None
-    return plans.standing_plan(connection, institution, header, _Lines(institution, whole).on(connection), run_id)
+    lines = _Lines(institution, whole)
+    return plans.stored_by(connection, header, goes_on) or plans.standing_plan(
+        connection, institution, header, lines.on(connection), run_id
+    )
 
 
 def apply_window(
@@ -115,6 +136,7 @@ def apply_window(
     run_id: str,
     *,
     now: datetime,
+    workers: Workers | None = None,
     **options: int,
 ) -> ApplyResult:
     """Carry out a shard's part of the window's approved plans; what an earlier call did is found done.
@@ -133,8 +155,9 @@ def apply_window(
     done = ApplyResult(0, 0)
     for plan_id, scope in approved:
         shard = None if scope == of.scope else of.shard
-        step = apply_plan(engine, institution, secrets, signer_at, plan_id, run_id, now=now, shard=shard, **options)
-        done = ApplyResult(done.issued + step.issued, done.stale + step.stale)
+        done += apply_plan(
+            engine, institution, secrets, signer_at, plan_id, run_id, now=now, shard=shard, workers=workers, **options
+        )
     return done
 
 
@@ -171,33 +194,60 @@ def _waits(institution: Institution, achievement: Achievement) -> bool:
 PIN = f"""
 insert into due_window
 {ENDING}
-select e.credential_id from ending e join ledger.award w using (award_id)
+select e.credential_id, e.award_id, w.person_id, e.achievement, w.occurrence, e.awarded_on, e.valid_until, e.plan_id,
+       e.ordinal
+from ending e join ledger.award w using (award_id)
 where e.achievement = any(:achievements) and w.duplicate_of is null and {OF_SHARD}
 """
 
-# Whoever corrected a name knew better than the source: a renewal keeps what the correction says.
+# Whoever corrected a name knew better than the source: a renewal keeps what the correction says. What open plans and
+# corrections say of awards is read once, and not looked up for each.
 CANDIDATES = f"""
-select c.credential_id, c.award_id, w.person_id, c.achievement, c.awarded_on, c.valid_until, w.occurrence,
-       s.state, s.version, l.facts, l.row_id,
-       exists (select from ledger.plan_line x where x.award_id = c.award_id and x.state = 'applied'
-               and starts_with(x.cause, 'correction:') and x.reasons ? 'name') as name_corrected,
-       (select jsonb_agg(jsonb_build_object(
+with planned as materialized (
+  select x.award_id from ledger.plan p join ledger.plan_line x using (plan_id)
+  where p.kind = 'renew' and p.scope = any(:scopes) and p.state in ('planned', 'approved') and p.plan_id <> :again
+    and x.action = 'renew' and x.state = 'planned' and x.award_id is not null
+), corrected as materialized (
+  select x.award_id from ledger.plan p join ledger.plan_line x using (plan_id)
+  where p.kind = 'correct' and x.state = 'applied' and x.reasons ? 'name'
+)
+select d.credential_id, d.award_id, d.person_id, d.achievement, d.awarded_on, d.valid_until, d.occurrence,
+       s.state, s.version, l.facts, l.row_id, d.award_id in (select award_id from corrected) as name_corrected,
+       (select json_agg(json_build_object(
           'source', r.source, 'source_key', r.source_key, 'full_name', r.full_name, 'given_name', r.given_name,
           'family_name', r.family_name, 'email', r.email, 'fields_hash', encode(r.fields_hash, 'hex')))
-        from identity.source_record r where r.person_id = w.person_id) as records
-from due_window
-join ledger.credential c using (credential_id)
+        from identity.source_record r where r.person_id = d.person_id) as records
+from due_window d
 join ledger.credential_state s using (credential_id)
-join ledger.award w using (award_id)
-join ledger.plan_line l on l.plan_id = c.plan_id and l.ordinal = c.ordinal
+join ledger.plan_line l on l.plan_id = d.plan_id and l.ordinal = d.ordinal
 where s.state in ('current', 'suspended') and l.facts is not null
-  and not exists (select from ledger.credential n where n.award_id = c.award_id and n.cause = :cause)
-  and not exists (select from ledger.plan_line x where x.award_id = c.award_id and x.cause = :cause
-                  and x.action = 'renew' and x.state || '' = 'planned' and x.plan_id <> :again)
-  and not exists (select from ledger.hold h where h.award_id = c.award_id and h.cause = :cause
+  and not exists (select from ledger.credential n where n.award_id = d.award_id and n.cause = :cause)
+  and d.award_id not in (select award_id from planned)
+  and not exists (select from ledger.hold h where h.award_id = d.award_id and h.cause = :cause
                   and h.action = 'renew' and h.state = 'rejected')
-order by {SHARD_OF.format("w.person_id")}, c.achievement, c.award_id
+order by {SHARD_OF.format("d.person_id")}, d.achievement, d.award_id
 """
+
+DUE_WINDOW = """
+create temporary table due_window (
+  credential_id uuid primary key, award_id uuid, person_id uuid, achievement text, occurrence text, awarded_on date,
+  valid_until timestamptz, plan_id uuid, ordinal int) on commit drop
+"""
+
+
+@dataclass(frozen=True)
+class _End:
+    """What follows from the instant a credential ends at; a window has few of them.
+
+    Attributes:
+        day: the day it ends before, in the institution's zone.
+        grace_over: whether it is too late to renew it.
+        next_end: when the next version ends.
+    """
+
+    day: date
+    grace_over: bool
+    next_end: datetime
 
 
 class _Lines:
@@ -217,12 +267,12 @@ class _Lines:
         due = {name: a for name, a in due.items() if _waits(self._institution, a) == waits}
         holds = self._holds(connection, again)
         requirements = Requirements(connection, self._institution, header.as_of)
-        connection.execute(text("create temporary table due_window (credential_id uuid primary key) on commit drop"))
+        connection.execute(text(DUE_WINDOW))
         connection.execute(text(PIN), {**self._of.bounds(self._institution), "achievements": list(due)})
         connection.execute(text("analyze due_window"))
         rows = connection.execute(
             text(CANDIDATES),
-            {"cause": self._of.cause, "again": again},
+            {"cause": self._of.cause, "again": again, "scopes": self._of.scopes},
             execution_options={"yield_per": LINES_AT_ONCE},
         )
         for chunk in rows.partitions():
@@ -238,16 +288,27 @@ class _Lines:
         as_of: datetime,
         holds: Mapping[UUID, _Hold],
     ) -> Iterator[Line]:
-        ends = [day_of(row.valid_until, self._institution.zone) for row in rows]
-        asked = [Asked(row.award_id, row.person_id, end) for row, end in zip(rows, ends, strict=True)]
+        known = {until: self._end(achievement, until, as_of) for until in {row.valid_until for row in rows}}
+        ends = [known[row.valid_until] for row in rows]
+        asked = [Asked(row.award_id, row.person_id, end.day) for row, end in zip(rows, ends, strict=True)]
         for row, end, met in zip(rows, ends, requirements.ask(achievement, asked), strict=True):
             hold = holds.get(row.award_id, NOT_HELD)
             line = self._line(achievement, row, end, met, as_of, hold)
             if line.action != "hold" or hold.waiting != line.reasons:
                 yield line
 
-    def _line(self, achievement: Achievement, row: Row[Any], end: date, met: Met, as_of: datetime, hold: _Hold) -> Line:
-        facts = self._facts(achievement, row)
+    def _end(self, achievement: Achievement, until: datetime, as_of: datetime) -> _End:
+        zone, renewal = self._institution.zone, achievement.renewal
+        assert renewal is not None  # noqa: S101 - for the type checker
+        day = day_of(until, zone)
+        return _End(
+            day,
+            as_of > start_of_day(day + timedelta(days=renewal.grace_days), zone),
+            renewed_until(until, achievement, self._institution),
+        )
+
+    def _line(self, achievement: Achievement, row: Row[Any], end: _End, met: Met, as_of: datetime, hold: _Hold) -> Line:
+        facts = self._facts(row, end)
         waits = self._reasons(achievement, row, end, facts, as_of) + met.missing
         reasons = tuple(r for r in waits if r in NOT_FOR_RELEASE or r not in hold.released)
         inputs: dict[str, Any] = {
@@ -274,51 +335,55 @@ class _Lines:
             prior_id=row.credential_id,
         )
 
-    def _facts(self, achievement: Achievement, row: Row[Any]) -> dict[str, Any]:
+    def _facts(self, row: Row[Any], end: _End) -> dict[str, Any]:
         """What the next version says: the award as it was, the person as they are now, the next end."""
         institution = self._institution
         facts: dict[str, Any] = {
             "awarded_on": row.awarded_on.isoformat(),
             "occurrence": row.occurrence,
             **recipient_of(row.records or (), institution),
-            "valid_until": renewed_until(row.valid_until, achievement, institution).isoformat(),
+            "valid_until": end.next_end.isoformat(),
         }
         if row.name_corrected and "name" in facts and "name" in row.facts:
             facts["name"] = row.facts["name"]
-        if results := row.facts.get("results"):
-            facts["results"] = results
-        return facts
+        return facts | {member: row.facts[member] for member in OF_THE_AWARD if member in row.facts}
 
     def _reasons(
-        self, achievement: Achievement, row: Row[Any], end: date, facts: Mapping[str, Any], as_of: datetime
+        self, achievement: Achievement, row: Row[Any], end: _End, facts: Mapping[str, Any], as_of: datetime
     ) -> list[str]:
-        institution, renewal = self._institution, achievement.renewal
-        assert renewal is not None  # noqa: S101 - for the type checker
+        institution = self._institution
         name = facts.get("name", "")
         described = {result.id for result in achievement.results}
         waits = {
             "suspended": row.state == "suspended",
-            "grace_over": as_of > start_of_day(end + timedelta(days=renewal.grace_days), institution.zone),
+            "grace_over": end.grace_over,
             "no_identifier": not facts["identifiers"],
             "no_name": institution.recipient.name == "shown" and not name,
-            "name_with_digits": any(c.isdigit() for c in name),
+            "name_with_digits": any(map(str.isdigit, name)),
             "result_outside_limits": any(r["id"] not in described for r in facts.get("results", ()))
             or any(outside_limits(result, facts) for result in achievement.results),
+            "evidence_no_url": evidence_no_url(facts),
             # VC Data Model 2.0, 4.9: validUntil lies after validFrom.
-            "validity_over": datetime.fromisoformat(facts["valid_until"]) <= as_of,
+            "validity_over": end.next_end <= as_of,
         }
         return [reason for reason, holds in waits.items() if holds]
 
     def _holds(self, connection: Connection, again: UUID) -> dict[UUID, _Hold]:
         rows = connection.execute(
             text(
-                "select award_id, reasons, state, coalesce(decided_by, '') <> :pipeline as by_a_person, plan_id"
-                " from ledger.hold where cause = :cause and action = 'renew' and plan_id <> :again"
+                "select h.award_id, h.reasons, h.state, coalesce(h.decided_by, '') <> :pipeline as by_a_person,"
+                " h.plan_id, l.inputs->>'hold' as cited"
+                " from ledger.hold h left join ledger.plan_line l on l.plan_id = :again and l.action = 'hold'"
+                "   and l.award_id = h.award_id and l.cause = h.cause"
+                " where h.cause = :cause and h.action = 'renew'"
             ),
             {"cause": self._of.cause, "pipeline": PIPELINE, "again": again},
         )
         return {
-            row.award_id: _Hold(
+            # What a hold was before the plan `again` is gone from its row; the plan's line says which plan it cited.
+            row.award_id: _Hold(plan=row.cited)
+            if row.plan_id == again
+            else _Hold(
                 waiting=() if row.state == "released" else tuple(row.reasons),
                 released=tuple(row.reasons) if row.state == "released" and row.by_a_person else (),
                 plan=str(row.plan_id),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from credential_pipeline.issue.apply import ApplyResult
+from credential_pipeline.issue.chunks import ApplyResult
 from credential_pipeline.renew.due import due_in, remind, windows
 from credential_pipeline.renew.plan import apply_window, plan_window, still_blocked, still_waiting
 from credential_pipeline.runtime import Runtime
@@ -62,8 +62,10 @@ def run_windows(runtime: Runtime, written: str, run_id: str, *, plan_only: bool 
         if found.four_eyes and found.four_eyes.does_something:
             waiting[found.four_eyes.plan_id] = found.four_eyes.counts.get("renew", 0)
         if not plan_only:
-            step = apply_window(engine, institution, runtime.secrets, runtime.signer, of, run_id, now=runtime.clock())
-            done = ApplyResult(done.issued + step.issued, done.stale + step.stale)
+            done += apply_window(
+                engine, institution, runtime.secrets, runtime.signer, of, run_id, now=runtime.clock(),
+                workers=runtime.workers,
+            )  # fmt: skip
     with engine.connect() as connection:
         reasons = still_blocked(connection, of_all)
         # What a signature let through in the meantime waits no more.

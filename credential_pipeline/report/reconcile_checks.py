@@ -133,6 +133,28 @@ LEDGER = (
         RESTORE, of="credentials",
     ),
     Check(
+        "rows that name a credential which is not there", "credential",
+        "select e.credential_id as id from ledger.event e where not exists ("
+        "  select from ledger.credential c where c.credential_id = e.credential_id)"
+        " union select m.credential_id from outbox.message m where not exists ("
+        "  select from ledger.credential c where c.credential_id = m.credential_id)"
+        " union select l.prior_id from ledger.plan_line l where l.prior_id is not null and not exists ("
+        "  select from ledger.credential c where c.credential_id = l.prior_id)",
+        RESTORE, overall=True,
+    ),
+    Check(
+        "rows that name a person or an award which is not there", "person or award",
+        "select c.person_id as id from ledger.credential c where not exists ("
+        "  select from identity.person p where p.person_id = c.person_id)"
+        " union select m.person_id from outbox.message m where not exists ("
+        "  select from identity.person p where p.person_id = m.person_id)"
+        " union select l.person_id from ledger.plan_line l where l.person_id is not null and not exists ("
+        "  select from identity.person p where p.person_id = l.person_id)"
+        " union select l.award_id from ledger.plan_line l where l.award_id is not null and not exists ("
+        "  select from ledger.award w where w.award_id = l.award_id)",
+        RESTORE, overall=True,
+    ),
+    Check(
         "credentials = issued events", "credential",
         "select s.credential_id as id from scope_credential s left join ledger.event e"
         " on e.credential_id = s.credential_id and e.seq = 1 and e.kind = 'issued' where e.event_id is null",
@@ -171,6 +193,13 @@ LEDGER = (
         "  as sharing from ledger.credential) p where sharing > 1"
         " and (:overall or exists (select from scope_credential s where s.credential_id = p.credential_id))",
         "revoking one would revoke the other: " + RESTORE,
+    ),
+    Check(
+        "dictionaries of documents", "dictionary",
+        "select substr(f.form, 6) as id from (select distinct document_form as form from ledger.credential"
+        " where document is not null) f where f.form like 'zstd:%' and not exists (select from"
+        " ledger.document_dictionary d where 'zstd:' || d.dictionary_id = f.form and sha256(d.content) = d.sha256)",
+        "documents cannot be unpacked without them: " + RESTORE, overall=True,
     ),
 )  # fmt: skip
 
@@ -215,9 +244,18 @@ TARGET = (
         "what stands there was not issued: take it down, then " + PUBLISH,
     ),
     Check(
+        "published JWTs = recorded JWTs", "credential",
+        "select s.credential_id as id from scope_credential s join ledger.publication p"
+        " on p.target = :target and p.kind = 'jwt' and p.credential_id = s.credential_id"
+        " where not exists (select from ledger.credential_jwt j"
+        "  where j.credential_id = s.credential_id and j.jwt_sha256 = p.digest)",
+        "what stands there was not signed here: take it down, then " + PUBLISH,
+    ),
+    Check(
         "erased credentials still published", "credential",
         "select s.credential_id as id from scope_credential s join ledger.publication p"
-        " on p.target = :target and p.kind = 'credential' and p.credential_id = s.credential_id where s.erased",
+        " on p.target = :target and p.kind in ('credential', 'jwt') and p.credential_id = s.credential_id"
+        " where s.erased",
         "delete the object and its line in the manifest",
     ),
     Check(
@@ -241,8 +279,9 @@ TARGET = (
         "published objects of no credential", "object",
         "select p.kind || ' of credential ' || coalesce(p.credential_id::text, '(none)') as id"
         " from ledger.publication p left join ledger.credential c using (credential_id)"
-        " where p.target = :target and p.kind in ('credential', 'state') and (c.credential_id is null"
-        "  or p.path <> case p.kind when 'credential' then 'credentials/' else 'state/' end || c.public_id || '.json')",
+        " where p.target = :target and p.kind in ('credential', 'jwt', 'state')"
+        "  and (c.credential_id is null or p.path <> case p.kind when 'state' then 'state/' else 'credentials/' end"
+        "   || c.public_id || case p.kind when 'jwt' then '.jwt' else '.json' end)",
         "nothing in the ledger stands behind them: take them down and find out who put them there", overall=True,
     ),
     Check(

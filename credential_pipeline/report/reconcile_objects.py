@@ -14,11 +14,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-from credential_pipeline.credential.status_list import StatusListError, decode
+from credential_pipeline.credential.status_list import StatusListError, decode, set_bits
 from credential_pipeline.errors import Terminal
 from credential_pipeline.publish.status_lists import set_indices
 from credential_pipeline.report.reconcile_checks import SHOWN, Difference, named
-from credential_pipeline.store.document_form import read_document
+from credential_pipeline.store.dictionaries import reader_of
+from credential_pipeline.store.document_form import DocumentReader
 from credential_pipeline.store.postgres import copy_rows
 
 CHUNK = 2000
@@ -54,9 +55,10 @@ def check_documents(connection: Connection, sample: int | None, seed: int) -> tu
     compared = 0
     bad: list[str] = []
     rows = connection.execute(text(DOCUMENTS + limit), {"seed": seed, "sample": sample}, execution_options=STREAMED)
+    reader = reader_of(connection)
     for row in rows:
         compared += 1
-        if not _is_whole(row):
+        if not _is_whole(reader, row):
             bad.append(str(row.credential_id))
     if not bad:
         return compared, []
@@ -65,9 +67,9 @@ def check_documents(connection: Connection, sample: int | None, seed: int) -> tu
     return compared, [Difference("documents = their SHA-256", compared, compared - len(bad), where, remedy)]
 
 
-def _is_whole(row: Row[Any]) -> bool:
+def _is_whole(reader: DocumentReader, row: Row[Any]) -> bool:
     try:
-        data = read_document(row.document_form, row.document)
+        data = reader.read(row.document_form, row.document)
     except Terminal:
         return False
     return hashlib.sha256(data).digest() == bytes(row.document_sha256)
@@ -187,9 +189,6 @@ def check_status_bits(connection: Connection, target: str, read_object: ReadObje
 
 def _set_bits(data: bytes | None) -> set[int] | None:
     try:
-        bits = decode(json.loads(data or b"")["credentialSubject"]["encodedList"])
+        return set(set_bits(decode(json.loads(data or b"")["credentialSubject"]["encodedList"])))
     except (ValueError, KeyError, TypeError, StatusListError):
         return None
-    return {
-        position * 8 + bit for position, byte in enumerate(bits) if byte for bit in range(8) if byte & (0x80 >> bit)
-    }

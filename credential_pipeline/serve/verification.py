@@ -1,29 +1,32 @@
-"""Verify what a person names on the command line: files, URLs, folders, whole sites.
+"""Verify what a person names on the command line: files, URLs, folders, whole sites, standard input.
 
-Belongs here: finding the credentials and the world each is verified in, in one process or several. Does not belong
-here: the checks (credential/verify.py) and printing (cli.py).
+Belongs here: the world each credential is verified in, in one process or several. Does not belong here: finding the
+credentials (sources.py), the checks (credential/verify.py) and printing (commands/verification.py).
 """
 
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
+from itertools import chain, islice
 from pathlib import Path
+from typing import BinaryIO
 
 import httpx
 
 from credential_pipeline.credential.report import Check, Report
-from credential_pipeline.credential.verify import MAX_BYTES, Unreachable, Verifier, World
-from credential_pipeline.errors import Terminal
-from credential_pipeline.publish.documents import DID_PATH
-from credential_pipeline.serve.world import SiteFolder, Web, find_site
+from credential_pipeline.credential.verify import Unreachable, Verifier, World
+from credential_pipeline.serve.sources import Site, Task, chosen_site, is_url, read_file, tasks_of
+from credential_pipeline.serve.world import FirstOf, SiteFolder, Web
 
 # A process costs 1.5 s of imports and a credential about 5 ms (RDF canonicalization).
 ALONE_UP_TO = 200
+CHUNK = 50
 TIMEOUT_SECONDS = 10.0
 NOTE = (
     "the issuer's keys and lists were read from the folder that the credential lies in: this shows that they fit"
@@ -32,69 +35,84 @@ NOTE = (
 
 
 @dataclass(frozen=True)
-class _Site:
-    """A folder that stands for the web; `chosen`: the user named it, it was not found beside the credential."""
+class Conditions:
+    """How to verify: at which instant (aware), what the proofs were made for, and whether this machine may be asked."""
 
-    folder: Path
-    base_url: str
-    chosen: bool
-
-
-@dataclass(frozen=True)
-class _Task:
-    source: str
-    site: _Site | None
+    now: datetime
+    allow_loopback: bool = False
+    domain: str | None = None
+    challenge: str | None = None
 
 
 def verify_sources(
-    sources: Sequence[str], *, site: Path | None, now: datetime, workers: int = 2
+    sources: Sequence[str],
+    *,
+    site: Path | None,
+    now: datetime,
+    workers: int = 2,
+    allow_loopback: bool = False,
+    domain: str | None = None,
+    challenge: str | None = None,
+    stdin: BinaryIO | None = None,
+    passed_over: Callable[[str], None] = lambda _file: None,
 ) -> Iterator[tuple[str, Report]]:
-    """Verify each credential that `sources` name, in their order; yields (file or URL, report).
+    """Verify each credential that `sources` name, in their order; yields (file or URL, report) as they come.
 
     Args:
-        sources: a FILE, an https URL, a site's folder (its credentials/*.json), or any other folder (its *.json).
+        sources: a FILE of any kind (JSON, JWT, SVG, PNG), an https URL, a site's folder (its credentials), any other
+            folder (its .json, .jwt, .jws, .svg and .png files), or `-` for one credential on standard input.
         site: a published folder to ask instead of the web. Without it a file in a site's folder is verified with
             that folder and its report says so, any other credential with the web.
         now: the instant to verify at, aware.
         workers: processes for more than 200 credentials.
+        allow_loopback: ask this machine too, also by plain http; everything private is refused otherwise.
+        domain, challenge: what the proofs have to be made for; without them a proof made for any is refused.
+        stdin: what `-` means.
+        passed_over: told each file of a folder that is of another kind.
 
     Raises:
         Terminal: a source is neither a file, a folder nor a URL, or `site` is not a site. Before the first report.
     """
-    chosen = None
-    if site is not None:
-        found = find_site(site)
-        if found is None or found[0] != site.absolute():
-            raise Terminal(f"{site} is not a published site: it has no {DID_PATH}; name the folder that has")
-        chosen = _Site(*found, chosen=True)
-    tasks = [task for source in sources for task in _tasks(source, chosen)]
-    return _run(tasks, now, workers)
+    chosen = None if site is None else chosen_site(site)
+    tasks = tasks_of(sources, chosen, stdin, passed_over)
+    return _run(tasks, Conditions(now, allow_loopback, domain, challenge), workers)
 
 
-def _run(tasks: Sequence[_Task], now: datetime, workers: int) -> Iterator[tuple[str, Report]]:
-    if len(tasks) <= ALONE_UP_TO or workers <= 1:
-        verifiers = _Verifiers(now)
-        for task in tasks:
+def _run(tasks: Iterator[Task], conditions: Conditions, workers: int) -> Iterator[tuple[str, Report]]:
+    first = list(islice(tasks, ALONE_UP_TO + 1))
+    if len(first) <= ALONE_UP_TO or workers <= 1:
+        verifiers = _Verifiers(conditions)
+        for task in chain(first, tasks):
             yield task.source, verifiers.verify(task)
         return
     # Spawned, not forked: the caller may have threads (Dagster, pools), and a fork copies their locks.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(now,)) as pool:
-        for task, report in zip(tasks, pool.map(_verify, tasks, chunksize=50), strict=True):
-            yield task.source, report
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(conditions,)) as pool:
+        # Only as many chunks ahead as keep the processes busy: a folder of a million is neither listed nor kept.
+        running: deque[Future[list[tuple[str, Report]]]] = deque()
+        waiting = chain(first, tasks)
+        while chunk := list(islice(waiting, CHUNK)):
+            running.append(pool.submit(_verify, chunk))
+            if len(running) > 2 * workers:
+                yield from running.popleft().result()
+        while running:
+            yield from running.popleft().result()
 
 
 class _Verifiers:
     """One Verifier a world, so that keys and status lists are asked for once."""
 
-    def __init__(self, now: datetime) -> None:
-        self._now = now
+    def __init__(self, conditions: Conditions) -> None:
+        self._conditions = conditions
+        self._web = Web(
+            httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False), allow_loopback=conditions.allow_loopback
+        )
         self._of = lru_cache(maxsize=8)(self._make)
 
-    def verify(self, task: _Task) -> Report:
+    def verify(self, task: Task) -> Report:
         verifier, world = self._of(task.site)
         try:
-            data = _load(task.source, world)
+            data = self._load(task, world)
         except (Unreachable, OSError) as error:
             detail = f"the credential could not be read: {error}"
             return Report((Check("read", "unknown", detail),), "unknown", detail)
@@ -104,62 +122,27 @@ class _Verifiers:
             return replace(report, checks=(*report.checks, found))
         return report
 
-    def _make(self, site: _Site | None) -> tuple[Verifier, World]:
-        world: World
-        if site is None:
-            world = Web(httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False))
-        else:
-            world = SiteFolder(site.folder, site.base_url)
-        return Verifier(world, self._now), world
+    def _load(self, task: Task, world: World) -> bytes:
+        if task.data is not None:
+            return task.data
+        if is_url(task.source):
+            # The URL is the user's: it is asked for even where the issuer's documents come from a folder.
+            return FirstOf(world, self._web).fetch(task.source) if task.site else world.fetch(task.source)
+        return read_file(Path(task.source))
+
+    def _make(self, site: Site | None) -> tuple[Verifier, World]:
+        world: World = self._web if site is None else SiteFolder(site.folder, site.base_url)
+        asked = self._conditions
+        return Verifier(world, asked.now, domain=asked.domain, challenge=asked.challenge), world
 
 
 _in_this_process: list[_Verifiers] = []
 
 
-def _start(now: datetime) -> None:
-    _in_this_process[:] = [_Verifiers(now)]
+def _start(conditions: Conditions) -> None:
+    _in_this_process[:] = [_Verifiers(conditions)]
 
 
-def _verify(task: _Task) -> Report:
-    return _in_this_process[0].verify(task)
-
-
-def _load(source: str, world: World) -> bytes:
-    if _is_url(source):
-        return world.fetch(source)
-    with Path(source).open("rb") as file:
-        return file.read(MAX_BYTES + 1)  # one more than is read, so that the verifier says it is too large
-
-
-def _tasks(source: str, chosen: _Site | None) -> Iterator[_Task]:
-    if _is_url(source):
-        yield _Task(source, chosen)
-        return
-    path = Path(source)
-    if path.is_file():
-        yield _Task(source, chosen or _site_of(path.parent))
-    elif path.is_dir():
-        yield from _folder(path, chosen)
-    else:
-        raise Terminal(f"{source} is neither a file, a folder nor an https URL; correct it and run again")
-
-
-def _folder(folder: Path, chosen: _Site | None) -> Iterator[_Task]:
-    sites: dict[Path, _Site | None] = {}
-    for file in sorted(folder.rglob("*.json")):
-        if file.parent not in sites:
-            sites[file.parent] = _site_of(file.parent)
-        site = sites[file.parent]
-        # Of a site only its credentials are credentials of persons; keys, lists and states have their own checks.
-        if site is not None and file.absolute().relative_to(site.folder).parts[0] != "credentials":
-            continue
-        yield _Task(str(file), chosen or site)
-
-
-def _site_of(folder: Path) -> _Site | None:
-    found = find_site(folder)
-    return _Site(*found, chosen=False) if found else None
-
-
-def _is_url(source: str) -> bool:
-    return source.startswith(("https://", "http://"))
+def _verify(tasks: Sequence[Task]) -> list[tuple[str, Report]]:
+    (verifiers,) = _in_this_process
+    return [(task.source, verifiers.verify(task)) for task in tasks]

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
@@ -23,6 +25,8 @@ MAX_BYTES = 4 << 20
 """The largest thing a verifier needs is a status list; of a million entries at random it has 170 kB."""
 MAX_REDIRECTS = 3
 TOTAL_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
+"""Of a host, in requests that came to nothing: a learner record can name one URL of a slow host for each member."""
 
 Resolve = Callable[[str, int], Sequence[str]]
 
@@ -66,6 +70,7 @@ class Web:
         resolve: Resolve | None = None,
         max_bytes: int = MAX_BYTES,
         total_seconds: float = TOTAL_SECONDS,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         """`client` sets timeouts and trust; `allow_loopback`: this machine too, also by plain http (development)."""
         self._client = client
@@ -73,11 +78,36 @@ class Web:
         self._resolve = resolve or _addresses
         self._max_bytes = max_bytes
         self._total_seconds = total_seconds
+        self._patience_seconds = patience_seconds
+        self._wasted: dict[str, float] = {}
 
     def fetch(self, url: str) -> bytes:
         """The body of a GET; raises Unreachable."""
-        ends = time.monotonic() + self._total_seconds
-        first = _split(url).hostname
+        starts, host = time.monotonic(), _split(url).hostname or ""
+        if self._wasted.get(host, 0.0) > self._patience_seconds:
+            raise Unreachable(f"its host has cost {self._patience_seconds:.0f} s without an answer: not asked again")
+        # In a thread: neither a name server nor a server that sends its headers byte by byte minds httpx's timeouts,
+        # which are for each step. One that is given up holds its connection until the other side has enough.
+        answer: SimpleQueue[bytes | Exception] = SimpleQueue()
+        threading.Thread(
+            target=self._put, args=(answer, url, host, starts + self._total_seconds), daemon=True, name=f"fetch {host}"
+        ).start()
+        try:
+            found = answer.get(timeout=self._total_seconds)
+        except Empty:
+            found = Unreachable(f"not complete after {self._total_seconds:.0f} seconds")
+        if isinstance(found, bytes):
+            return found
+        self._wasted[host] = self._wasted.get(host, 0.0) + time.monotonic() - starts
+        raise found
+
+    def _put(self, answer: SimpleQueue[bytes | Exception], url: str, host: str, ends: float) -> None:
+        try:
+            answer.put(self._follow(url, host, ends))
+        except Exception as error:  # raised again by the thread that waits
+            answer.put(error)
+
+    def _follow(self, url: str, first: str, ends: float) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
             try:
                 body, location = self._get(url, ends)
@@ -85,7 +115,7 @@ class Web:
                 raise Unreachable(f"no answer ({type(error).__name__})") from error
             if location is None:
                 return body
-            if _split(location).netloc and _split(location).hostname != first:
+            if _split(location).netloc and (_split(location).hostname or "") != first:
                 raise Unreachable("it redirects to another host, which is not followed")
             url = urljoin(url, location)
         raise Unreachable(f"it redirects more than {MAX_REDIRECTS} times")

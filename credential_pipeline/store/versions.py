@@ -24,8 +24,8 @@ def bucket_versions(target: str, options: Mapping[str, Any]) -> DeleteVersions:
 
     def delete(path: str) -> int:
         import boto3  # 0.3 s, and only an erasure needs it
-        from botocore.config import Config  # type: ignore[import-untyped]
-        from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
 
         key = f"{prefix}/{path}" if prefix else path
         given = {

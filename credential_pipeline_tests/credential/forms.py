@@ -13,11 +13,14 @@ from credential_pipeline.credential.document import (
     Achievement,
     Alignment,
     CredentialFacts,
+    Evidence,
     HashedIdentifier,
     Issuer,
     KeyPeriod,
+    Related,
     Result,
     ResultDescription,
+    RubricCriterionLevel,
     StatusEntry,
     did_document,
     honors_description,
@@ -96,6 +99,50 @@ RICH = Achievement(
 )
 
 
+SKILL_ID = f"{BASE}/achievements/care.json"
+SKILL = Achievement(
+    id=SKILL_ID,
+    name="Patient Care",
+    description="Cares for patients.",
+    achievement_type="Competency",
+    criteria_url=f"{BASE}/criteria/care",
+    alignments=(
+        Alignment("Care", "https://case.example.org/ims/case/v1p0/CFItems/1", "CFItem", "State standards", "C.1"),
+        Alignment("Nursing", "https://credentialengineregistry.org/resources/ce-1", "ceterms:Credential"),
+        Alignment("provide care", "http://data.europa.eu/esco/skill/2d1e", targetFramework="ESCO"),
+        Alignment("Nursing Assistants", "https://www.onetonline.org/link/summary/31-1131.00", "ext:onet"),
+    ),
+    result_descriptions=(
+        ResultDescription(
+            f"{SKILL_ID}#care",
+            "Care",
+            "RubricCriterionLevel",
+            allowedValue=("Novice", "Able"),
+            requiredValue="Able",
+            rubricCriterionLevel=(
+                RubricCriterionLevel(f"{SKILL_ID}#care.novice", "Novice", "Beginning", "1", "Needs\nhelp."),
+                RubricCriterionLevel(
+                    f"{SKILL_ID}#care.able",
+                    "Able",
+                    points="2",
+                    alignments=(Alignment("C", "https://case.example.org/2"),),
+                ),
+            ),
+            requiredLevel=f"{SKILL_ID}#care.able",
+            alignments=(Alignment("D", "https://case.example.org/3"),),
+        ),
+        ResultDescription(f"{SKILL_ID}#outcome", "Outcome", "Status"),
+        ResultDescription(f"{SKILL_ID}#gpa", "GPA", "GradePointAverage", valueMin="0.0", valueMax="4.0"),
+    ),
+    in_language="en",
+    related=(
+        Related(f"{BASE}/achievements/care.cy.json", "cy"),
+        Related(f"{BASE}/achievements/care.zh-Hant-TW.json", "zh-Hant-TW", "2"),
+    ),
+)
+OUTCOME = Result(None, f"{SKILL_ID}#outcome", "Completed")
+
+
 def public_id(n: int) -> str:
     return f"{n:026d}"
 
@@ -140,7 +187,40 @@ FORMS: dict[str, CredentialFacts] = {
             HashedIdentifier("nationalIdentityNumber", "NX-123456", "bb" * 16),
         ),
     ),
-    "graded": facts(15, results=(Result("passed", status="Completed", achieved_level=f"{BASE}/levels#2"),)),
+    "evidence": facts(
+        16,
+        name="Ada",
+        evidence=(
+            Evidence(f"{BASE}/reports/16", "Thesis", "Read it.", genre="Report", audience="Examiners"),
+            Evidence(narrative="A talk,\nwith questions.", description="Half an hour."),
+        ),
+    ),
+    "graded": facts(
+        15,
+        achievement=SKILL,
+        results=(Result("Able", f"{SKILL_ID}#care", "Completed", f"{SKILL_ID}#care.able"),),
+    ),
+    "skilled": facts(
+        20,
+        achievement=SKILL,
+        results=(
+            OUTCOME,
+            Result("3.7", f"{SKILL_ID}#gpa", alignments=(Alignment("E", "https://case.example.org/4"),)),
+            Result(result_description=f"{SKILL_ID}#care", achieved_level=f"{SKILL_ID}#care.novice"),
+        ),
+    ),
+    "everything": facts(
+        21,
+        achievement=RICH,
+        holder="did:key:z6MkrJVnaZkeFzdQyMZu1cgjg7k1pZZ6pvBQ7XJPt4swbTQ2",
+        name="Ada Lovelace",
+        narrative="Wrote a programme.\nPublished it.",
+        role="Author",
+        license_number="L-1",
+        activity=(date(2025, 1, 7), date(2025, 6, 30)),
+        evidence=(Evidence(f"{BASE}/theses/21", "Notes", "Notes A to G.", "A translation", "Report", "Everybody"),),
+    ),
+    "holder_only": facts(22, identifiers=(), holder="https://people.example.org/22"),
 }
 
 

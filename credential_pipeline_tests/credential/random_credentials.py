@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -17,10 +17,12 @@ from credential_pipeline.credential.document import (
     Achievement,
     Alignment,
     CredentialFacts,
+    Evidence,
     HashedIdentifier,
     Issuer,
     Result,
     ResultDescription,
+    RubricCriterionLevel,
     StatusEntry,
     honors_description,
     open_badge_credential,
@@ -34,6 +36,7 @@ ODD = (
     "\u202e", "👩‍🎓",
 )  # fmt: skip
 CONTROLS = ("\b", "\t", "\n", "\f", "\r", "\x0b", "\x1f", "\x01", "\x7f", "\x00", "\x9f")
+EVIDENCE = ("url", "name", "narrative", "description", "genre", "audience")
 IDENTITY_TYPES = ("sourcedId", "emailAddress", "systemId", "userName", "ext:pass")
 
 
@@ -54,6 +57,8 @@ class Layout:
     level: bool
     subject_id: str | None
     evidence: int
+    shown: tuple[str, ...]
+    """Members of each evidence in the facts."""
     purpose: str
 
 
@@ -98,7 +103,13 @@ class Source:
         id_ = self.url("achievements")
         scale = tuple(dict.fromkeys(self.text(3) for _ in range(r.randint(1, 4))))
         described = [
-            ResultDescription(f"{id_}-r{n}", self.text(), "LetterGrade", allowedValue=r.choice(((), scale)))
+            ResultDescription(
+                f"{id_}-r{n}",
+                self.text(),
+                "LetterGrade",
+                allowedValue=r.choice(((), scale)),
+                rubricCriterionLevel=self.levels(f"{id_}-r{n}"),
+            )
             for n in range(r.randint(0, 3))
         ]
         return Achievement(
@@ -121,6 +132,13 @@ class Source:
             version=self.maybe(self.text(2)),
         )
 
+    def levels(self, of: str) -> tuple[RubricCriterionLevel, ...]:
+        """Rubric levels of a result description, or none."""
+        return tuple(
+            RubricCriterionLevel(f"{of}.{n}", self.text(3), points=self.maybe(str(n)))
+            for n in range(self.random.choice((0, 2, 3)))
+        )
+
     def layout(self) -> Layout:
         r = self.random
         issuer = Issuer(
@@ -140,6 +158,7 @@ class Source:
             level=r.random() < 0.3,
             subject_id=r.choice((None, None, None, "did:key:z6Mk", "https://people.example/", "urn:uuid:")),
             evidence=r.choice((0, 0, 0, 1, 3)),
+            shown=tuple(r.sample(EVIDENCE, r.choice((0, 0, 1, 2, 5)))),
             purpose=r.choice(("revocation", "suspension")),
         )
 
@@ -155,7 +174,7 @@ class Source:
             issuer=layout.issuer,
             achievement=layout.achievement,
             identifiers=tuple(HashedIdentifier(kind, str(number), f"{number:032x}") for kind in layout.identity_types),
-            status=StatusEntry(self.url("status"), number, layout.purpose),
+            status=StatusEntry(self.url("status").partition("#")[0], number, layout.purpose),
             refresh_url=self.url("state"),
             valid_until=AS_OF + timedelta(days=r.randint(20, 4000)) if layout.valid_until else None,
             name=self.text() if layout.name else None,
@@ -164,14 +183,22 @@ class Source:
                     f"{n} {self.text(4)}",
                     result_description=described[n % len(described)].id if described else None,
                     status="Completed" if layout.status else None,
-                    achieved_level=self.url("levels") if layout.level else None,
+                    achieved_level=self._level(described, n) if layout.level else None,
                 )
                 for n in range(layout.results)
             ),
             credits_earned=self._credits(layout.credits),
             term=self.text(3) if layout.term else None,
             honors=tuple(f"{n} {self.text(3)}" for n in range(layout.honors)),
+            evidence=tuple(
+                Evidence(**{x: self.url("work") if x == "url" else f"{n} {self.text(3)}" for x in layout.shown})
+                for n in range(layout.results if layout.shown else 0)
+            ),
         )
+
+    def _level(self, described: Sequence[ResultDescription], n: int) -> str | None:
+        levels = described[n % len(described)].rubricCriterionLevel if described else ()
+        return self.random.choice(levels).id if levels else None
 
     def document(self, layout: Layout, facts: CredentialFacts) -> dict[str, Any]:
         """Its document, with members that facts do not have."""
@@ -181,7 +208,7 @@ class Source:
                 "id": f"{layout.subject_id}{facts.status.index}",
                 **document["credentialSubject"],
             }
-        if layout.evidence:
+        if layout.evidence and not facts.evidence:
             document["evidence"] = [
                 {"type": ["Evidence"], "name": f"{n} {self.text(2)}", "narrative": self.text()}
                 for n in range(layout.evidence)

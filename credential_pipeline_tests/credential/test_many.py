@@ -14,6 +14,7 @@ import credential_pipeline
 from credential_pipeline.credential.canonical import CanonicalizationError, UndefinedTerm
 from credential_pipeline.credential.document import (
     BuildError,
+    Evidence,
     HashedIdentifier,
     Result,
     StatusEntry,
@@ -63,6 +64,13 @@ def test_facts_make_the_same_bytes_as_their_document(by: str) -> None:
     signer = signer_of_many(SIGNER, AS_OF, by=by)
     for given in [*FORMS.values()] * 3:
         assert signer.credential(given) == serialize(sign(open_badge_credential(given), SIGNER, AS_OF))
+
+
+def test_a_chunk_comes_in_the_order_it_was_given_in(by: str) -> None:
+    signer = signer_of_many(SIGNER, AS_OF, by=by)
+    chunk = [*FORMS.values(), *reversed(FORMS.values())]
+    assert signer.credentials(chunk) == [signer.credential(given) for given in chunk]
+    assert signer.credentials([]) == []
 
 
 def test_an_old_proof_is_dropped_and_the_document_left_alone(by: str) -> None:
@@ -120,7 +128,12 @@ def test_what_the_reference_refuses_is_refused(by: str, change: dict[str, object
 def test_facts_that_the_builder_refuses(by: str, suites: tuple[str, ...]) -> None:
     signer = signer_of_many(SIGNER, AS_OF, suites, by=by)
     known = facts(1, name="Ada")
-    for given in (known, facts(1, results=(Result("A"), Result("B"))), facts(1, results=(Result("A"),)), known):
+    shown = [
+        facts(1, name="Ada", evidence=x) for x in ((Evidence(name="B"),), (Evidence(name="B"), Evidence(name="C")))
+    ]
+    seen = facts(1, name="Ada", evidence=(Evidence("https://x.example/1"),))
+    graded = [facts(1, results=x) for x in ((Result("A"), Result("B")), (Result("A"),))]
+    for given in (known, *graded, *shown, seen, known):
         signer.credential(given)
     for wrong in (
         {"name": " "},
@@ -143,6 +156,11 @@ def test_facts_that_the_builder_refuses(by: str, suites: tuple[str, ...]) -> Non
         {"status": StatusEntry("https://x.example/1", -1, "revocation")},
         {"status": StatusEntry("https://x.example/1", 1, "refresh")},
         {"identifiers": facts(1).identifiers * 2},
+        {"evidence": (Evidence(),)},
+        {"evidence": (Evidence("work/1"),)},
+        {"evidence": (Evidence(name="a\x07"),)},
+        {"evidence": (Evidence(name=" "),)},
+        {"evidence": (Evidence(name="A"), Evidence(name="A"))},
         {"awarded_on": AS_OF},
         {"awarded_on": AS_OF.date().replace(year=2031)},
         {"valid_until": AS_OF},
@@ -168,7 +186,7 @@ def test_both_proofs_of_every_form_verify(by: str) -> None:
     [
         ({"type": "Ed25519Signature2020"}, "not DataIntegrityProof"),
         ({"proofPurpose": "authentication"}, "not assertionMethod"),
-        ({"nonce": "1"}, "unknown members: nonce"),
+        ({"previousProof": "urn:uuid:1"}, "unknown members: previousProof"),
         ({"created": 7}, "not a string"),
         ({"proofValue": "u2222"}, "not multibase base58btc"),
         ({"proofValue": "z2222"}, "64"),
@@ -194,7 +212,7 @@ def test_a_changed_proof_is_refused_in_the_words_of_the_reference(
         (JCS, {"type": "Ed25519Signature2020"}),
         (JCS, {"proofPurpose": "authentication"}),
         (RDFC, {"proofPurpose": "authentication"}),
-        (JCS, {"nonce": "1"}),
+        (JCS, {"previousProof": "urn:uuid:1"}),
         (JCS, {"created": 7}),
     ],
     ids=str,

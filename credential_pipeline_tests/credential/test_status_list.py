@@ -5,11 +5,20 @@ from __future__ import annotations
 import base64
 import gzip
 import random
+import tracemalloc
 
 import pytest
 from openbadgeslib.ob3.status import decode_encoded_list
 
-from credential_pipeline.credential.status_list import LEAST_BITS, StatusListError, decode, encode, is_set
+from credential_pipeline.credential.status_list import (
+    LEAST_BITS,
+    StatusListError,
+    _from_base64url,
+    decode,
+    encode,
+    is_set,
+    set_bits,
+)
 
 
 def text_of(data: bytes) -> str:
@@ -83,3 +92,40 @@ def test_hostile_lists_are_refused(text: str, reason: str) -> None:
 def test_an_index_outside_is_refused(index: int) -> None:
     with pytest.raises(StatusListError, match="outside"):
         is_set(decode(GOOD), index)
+
+
+def test_a_million_bits_cost_one_buffer_and_their_text() -> None:
+    """125 kB of bits: neither side may hold more than a few of them at once."""
+    million = 1 << 20
+    chosen = random.Random(1).sample(range(million), million // 16)
+    peaks = []
+    tracemalloc.start()
+    text = encode(million, chosen)
+    peaks.append(tracemalloc.get_traced_memory()[1])
+    tracemalloc.reset_peak()
+    bits = decode(text)
+    peaks.append(tracemalloc.get_traced_memory()[1])
+    tracemalloc.stop()
+    assert max(peaks) < 9 * million // 8
+    assert all(is_set(bits, index) for index in chosen[:1000])
+
+
+def test_the_set_bits_in_order() -> None:
+    chosen = sorted(random.Random(2).sample(range(LEAST_BITS), 1000))
+    assert list(set_bits(decode(encode(LEAST_BITS, chosen)))) == chosen
+    assert list(set_bits(decode(encode(LEAST_BITS, [])))) == []
+
+
+@pytest.mark.parametrize("length", [100, 101, 102])
+def test_base64url_has_one_spelling(length: int) -> None:
+    """Each change of the last character is refused, whatever is left over there."""
+    data = random.Random(length).randbytes(length)
+    body = base64.urlsafe_b64encode(data).decode().rstrip("=")
+    assert _from_base64url("u" + body) == data
+    for other in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_":
+        changed = "u" + body[:-1] + other
+        try:
+            read = _from_base64url(changed)
+        except StatusListError:
+            continue
+        assert base64.urlsafe_b64encode(read).decode().rstrip("=") == changed[1:]

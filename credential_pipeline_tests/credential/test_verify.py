@@ -52,8 +52,10 @@ def test_every_form_is_valid(form: str) -> None:
     report = verify(serialize(signed(FORMS[form])), site(), NOW)
     assert (report.verdict, set(checks(report).values())) == ("valid", {"pass"}), report.reason
     assert list(checks(report)) == [
+        "kind",
         "parse",
-        "form",
+        "contexts",
+        "schema",
         "issuer",
         f"proof {JCS}",
         f"proof {RDFC}",
@@ -63,7 +65,8 @@ def test_every_form_is_valid(form: str) -> None:
         "state",
     ]
     assert json.loads(json.dumps(report.as_dict()))["verdict"] == "valid"
-    assert len(report.checks[1].evidence) == 3  # the hashes of the contexts
+    assert {len(sha256) for sha256 in report.checks[2].evidence.values()} == {64}
+    assert len(report.checks[2].evidence) == 3
 
 
 def world(path: str, document: dict[str, Any] | None) -> Site:
@@ -209,14 +212,17 @@ def edited(change: Callable[[dict[str, Any]], Any]) -> bytes:
     ("data", "reason"),
     [
         (resigned(lambda d: d["@context"].reverse()), "in this order"),
-        (resigned(lambda d: d.update(type=["VerifiableCredential", "EndorsementCredential"])), "type does not name"),
+        (edited(lambda d: d.update(type=["VerifiableCredential", "NameCredential"])), "type does not name"),
+        (edited(lambda d: d["type"].append("ClrCredential")), "type does not name"),
+        (edited(lambda d: d["@context"].append({"grade": "https://x.example/grade"})), "inline"),
+        (edited(lambda d: d["@context"].insert(1, d["@context"][2])), "in this order"),
         (resigned(lambda d: d.update(issuer=DID)), "issuer is not an object"),
         (resigned(lambda d: d["issuer"].update(id="did:key:z6Mk")), "not a did:web"),
-        (resigned(lambda d: d.pop("credentialStatus")), "credentialStatus is missing"),
         (resigned(lambda d: d.update(credentialStatus=[d["credentialStatus"]])), "credentialStatus is not an object"),
         (resigned(lambda d: d["credentialStatus"].update(statusListIndex="-1")), "statusListIndex"),
         (resigned(lambda d: d["credentialStatus"].update(statusListIndex="01")), "statusListIndex"),
-        (resigned(lambda d: d.pop("refreshService")), "refreshService is missing"),
+        (resigned(lambda d: d["credentialStatus"].update(statusSize=True)), "statusSize"),
+        (resigned(lambda d: d.update(validUntil="2025-07-31T21:59:59Z")), "before validFrom"),
         (resigned(lambda d: d.update(validFrom="2025-07-31T22:00:00")), "dateTimeStamp"),
         (resigned(lambda d: d.update(validFrom="2025-02-30T22:00:00Z")), "dateTimeStamp"),
         (edited(lambda d: d.pop("proof")), "exactly two proofs"),
@@ -257,6 +263,47 @@ def test_the_site_of_another_issuer_does_not_vouch() -> None:
     report = verify(data, built, NOW)
     assert report.verdict == "invalid"
     assert "assertionMethod" in report.reason
+
+
+def _list_with(**changes: Any) -> dict[str, Any]:
+    document = {k: v for k, v in status_list(1, "revocation", (0,)).items() if k != "proof"}
+    document["credentialSubject"] |= changes
+    return sign(document, SIGNER, AS_OF)
+
+
+@pytest.mark.parametrize(
+    ("purpose", "verdict"),
+    [
+        (["suspension", "revocation"], "revoked"),
+        (["suspension"], "unknown"),
+        ([], "unknown"),
+        (7, "unknown"),
+        ([7], "unknown"),
+    ],
+)
+def test_a_list_may_be_for_several_purposes(purpose: Any, verdict: str) -> None:
+    try:
+        built = world("/status/1.json", _list_with(statusPurpose=purpose))
+    except ValueError:  # what has no canonical form cannot be signed, so it is not believed either
+        built = world(
+            "/status/1.json", status_list(1, "revocation") | {"credentialSubject": {"statusPurpose": purpose}}
+        )
+    assert verify(serialize(signed(FORMS["least"])), built, NOW).verdict == verdict
+
+
+def test_how_fresh_the_list_is_is_evidence() -> None:
+    report = verify(serialize(signed(FORMS["least"])), site(), NOW)
+    (check,) = [check for check in report.checks if check.name == "status"]
+    assert check.evidence["ttl"] == "3600000"
+    assert check.evidence["validUntil"] == "2025-08-01T10:30:00Z"
+
+
+def test_a_credential_without_a_status_list_is_valid_and_says_so() -> None:
+    report = verify(resigned(lambda d: d.pop("credentialStatus")), site(), NOW)
+    assert (report.verdict, checks(report)["status"]) == ("valid", "warn")
+    report = verify(resigned(lambda d: d.pop("refreshService")), site(), NOW)
+    assert report.verdict == "valid"
+    assert "state" not in checks(report)
 
 
 def test_an_index_outside_the_list_is_unknown() -> None:

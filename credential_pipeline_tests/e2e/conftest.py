@@ -63,7 +63,8 @@ class House:
             for plan in open_plans(engine):
                 apply_plan(engine, institution, runtime.secrets, runtime.signer, plan, run_id, now=as_of)
             keys = recorded_keys(engine, institution)
-            publish(engine, institution, runtime.store, target, runtime.signer(as_of), keys, as_of, run_id)
+            signer, jwt_signer = runtime.signer(as_of), runtime.jwt_signer(as_of)
+            publish(engine, institution, runtime.store, target, signer, keys, as_of, run_id, jwt_signer=jwt_signer)
             return Flow(
                 count_scope(engine, institution, day, [run_id], target),
                 reasons_of_scope(engine, institution, day),

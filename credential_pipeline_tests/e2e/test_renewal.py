@@ -311,3 +311,11 @@ def test_a_new_key_signs_and_what_the_old_one_signed_stays_valid(
     assert [method.rpartition("#")[2] for method in did["assertionMethod"]] == ["key-1", "key-2"]
     assert b"#key-2" in (house.site / "keys.json").read_bytes().partition(b"proof")[2]
     assert verdicts_now(house, now) == ["valid"] * 10
+    said = ("--reason", "yearly", "--actor", "registrar")
+    made = told_of(house, college, "key", "rotate", "--algorithm", "ES256", *said)
+    assert (made.result["key"], made.result["algorithm"], made.result["kms_key"]) == ("jwt-1", "ES256", None)
+    listed = told_of(house, college, "key", "list").result["keys"]
+    assert {one["key_id"] for one in listed if one["signs"]} == {"key-2", "jwt-1"}
+    wrong = told_of(house, college, "key", "rotate", "--kms", "alias/issuer", *said)
+    assert (wrong.code, wrong.stdout) == (2, "")
+    assert "is not the ARN of a KMS key" in wrong.stderr

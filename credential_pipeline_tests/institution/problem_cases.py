@@ -196,6 +196,59 @@ CASES: dict[str, tuple[str, str, str, int | None, str]] = {
         COURSES, "    results:\n", "    results:\n      - {id: score, name: Score, type: Percent, field: score}\n", 2,
         "two results have the id score (achievements[0].results[1].id); give one of them another id",
     ),
+    "rubric levels of a percentage": (
+        COURSES, "field: score, min: '0', max: '100'}", "field: score, levels: [{id: a, name: A}]}", 0,
+        ("a Percent has no rubric levels (achievements[0].results[0].levels); take them out, or make the type one of "
+        "RubricCriterion, RubricCriterionLevel, RubricScore, PerformanceLevel"),
+    ),
+    "statuses of a percentage": (
+        COURSES, "field: score, min: '0', max: '100'}", "field: score, statuses: {x: Completed}}", 0,
+        ("a Percent has no status (achievements[0].results[0].statuses); take them out, or make the type Status"),
+    ),
+    "a status that no standard knows": (
+        COURSES, "Percent, field: score, min: '0', max: '100'}", "Status, field: score, statuses: {x: Done}}", 0,
+        ("`x` cannot be `Done` (achievements[0].results[0].statuses.x); write one of: Completed, Enrolled, Failed, "
+        "InProgress, OnHold, Provisional, Withdrew"),
+    ),
+    "two levels of one value": (
+        COURSES, "type: Percent, field: score, min: '0', max: '100'}",
+        "type: RubricScore, field: score, levels: [{id: a, name: A, value: '1'}, {id: b, name: '1'}]}", 0,
+        "two levels stand for the value 1 (achievements[0].results[0].levels[1]); give each a `value` of its own",
+    ),
+    "what a standard refuses": (
+        COURSES, "field: score, min: '0', max: '100'}", "field: score, min: '0', max: '100', required: '101'}", -9,
+        "achievement data-101: the result '101' of 'Final score' is outside 0 to 100 (achievements[0]); correct it",
+    ),
+    "what a standard refuses of the issuer": (
+        INSTITUTION, "  name: Your Organisation", "  name: Your Organisation\n  email: nobody", -1,
+        "issuer.email is 'nobody' (issuer); an address is needed (B.1 Profile, email)",
+    ),
+    "a language that is none": (
+        COURSES, "    occurrence: once ", "    language: english\n    occurrence: once ", 0,
+        ("`language` is not in the right form (achievements[0].language); write a BCP 47 code such as en-GB (Open "
+        "Badges 3.0 B.3 LanguageCode)"),
+    ),
+    "translations of an unknown language": (
+        COURSES, "    occurrence: once ",
+        "    translations:\n      - {language: cy, name: a, description: b, criteria: c}\n    occurrence: once ", 0,
+        ("translations of a text whose language is not given (achievements[0].translations); add `language`, which the "
+        "name and description are in"),
+    ),
+    "two translations into one language": (
+        COURSES, "    occurrence: once ",
+        ("    language: cy\n    translations:\n      - {language: cy, name: a, description: b, criteria: c}\n"
+        "    occurrence: once "), 2,
+        "the achievement is in cy already (achievements[0].translations[0]); keep one of them",
+    ),
+    "across files: evidence from no field": (
+        COURSES, "    occurrence: once ", "    evidence: [{field: scores}]\n    occurrence: once ", 0,
+        ("achievement data-101: lms.completions has no field scores (achievements[0].evidence[0].field); "
+        "did you mean `score`?"),
+    ),
+    "the same evidence twice": (
+        COURSES, "    occurrence: once ", "    evidence: [{field: score}, {field: score}]\n    occurrence: once ", 0,
+        "two pieces of evidence from the field score (achievements[0].evidence[1].field); keep one of them",
+    ),
     "renewal of what never ends": (
         COURSES, "    validity: {years: 2}          # counted from the day it was earned\n", "", 0,
         ("renewal without validity: a credential that never ends cannot be renewed (achievements[1].renewal); add "

@@ -19,11 +19,12 @@ from sqlalchemy import Engine, text
 from credential_pipeline.credential.keys import Signer
 from credential_pipeline.identify.persons import identify_batch
 from credential_pipeline.institution import Institution
-from credential_pipeline.issue.apply import ApplyResult, apply_plan
+from credential_pipeline.issue.apply import apply_plan
+from credential_pipeline.issue.chunks import ApplyResult
 from credential_pipeline.issue.earn import EarnResult, earn_batch
 from credential_pipeline.issue.plan import PlanResult, plan_day
 from credential_pipeline.issue.plans import open_plans
-from credential_pipeline.store.document_form import read_document
+from credential_pipeline.store.dictionaries import reader_of
 from credential_pipeline.store.secrets import SecretsDirectory
 from credential_pipeline.store.signing import signer_at
 from credential_pipeline_tests.identify.batches import Batches, Fields
@@ -200,13 +201,13 @@ class Desk:
         )
 
     def documents(self) -> dict[UUID, bytes]:
-        """The signed bytes of every credential."""
-        return {
-            credential: read_document(form, data)
-            for credential, form, data in self.rows(
-                "select credential_id, document_form, document from ledger.credential"
+        """The signed bytes of every credential that was not erased."""
+        with self.engine.connect() as connection:
+            reader = reader_of(connection)
+            rows = connection.execute(
+                text("select credential_id, document_form, document from ledger.credential where document is not null")
             )
-        }
+            return {credential: reader.read(form, data) for credential, form, data in rows.all()}
 
     def credentials(self) -> list[dict[str, Any]]:
         """Every credential, read."""

@@ -6,16 +6,13 @@ Belongs here: giving orders with defaults and reading what came of them. Does no
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
-
-from sqlalchemy import text
+from uuid import UUID
 
 from credential_pipeline.credential.status_list import decode, is_set
 from credential_pipeline.issue.change import Changed, Office, Order, change
@@ -23,12 +20,11 @@ from credential_pipeline.issue.correct import Correction, correct
 from credential_pipeline.issue.select import Named, Query, named
 from credential_pipeline.publish.documents import recorded_keys
 from credential_pipeline.publish.publish import publish
-from credential_pipeline.store.embedded import ensure_running
 from credential_pipeline.store.objects import open_store
-from credential_pipeline.store.postgres import lock_number, open_engine
+from credential_pipeline.store.postgres import open_engine
 from credential_pipeline.store.secrets import SecretsDirectory
 from credential_pipeline.store.signing import ensure_signing_key
-from credential_pipeline_tests.conftest import ROLE, SERVER, _administrator
+from credential_pipeline_tests.databases import lent
 from credential_pipeline_tests.issue.desk import AS_OF, KEY_START, Desk, institution
 
 LATER = AS_OF + timedelta(days=3)
@@ -121,16 +117,11 @@ class Registrar:
 @contextmanager
 def lasting_registrar(server_url: str, template: str, directory: Path) -> Iterator[Registrar]:
     """A registrar for all tests of a module; the database goes when the block ends."""
-    name = f"t_{uuid4().hex}"
-    with _administrator(server_url) as admin:
-        admin.execute(text("select pg_advisory_lock(:k)"), {"k": lock_number("test template")})  # type: ignore[attr-defined]
-        admin.execute(text(f'create database "{name}" template "{template}"'))  # type: ignore[attr-defined]
-    engine = open_engine(ensure_running(Path(os.environ[SERVER]) / "postgres", durable=False).url(name, role=ROLE))
-    try:
-        secrets = SecretsDirectory(directory / "secrets", b"a passphrase of tests")
-        ensure_signing_key(engine, secrets, KEY_START)
-        yield Registrar(Desk(engine, institution(), secrets), directory)
-    finally:
-        engine.dispose()
-        with _administrator(server_url) as admin:
-            admin.execute(text(f'drop database if exists "{name}" with (force)'))  # type: ignore[attr-defined]
+    with lent() as url:
+        engine = open_engine(url)
+        try:
+            secrets = SecretsDirectory(directory / "secrets", b"a passphrase of tests")
+            ensure_signing_key(engine, secrets, KEY_START)
+            yield Registrar(Desk(engine, institution(), secrets), directory)
+        finally:
+            engine.dispose()

@@ -10,8 +10,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from credential_pipeline.errors import Terminal
-from credential_pipeline.issue.apply import ApplyResult, apply_approved
+from credential_pipeline.issue.apply import apply_approved
 from credential_pipeline.issue.approve import Signed, approve, prepare
+from credential_pipeline.issue.chunks import ApplyResult
 from credential_pipeline.issue.plan import plan_day
 from credential_pipeline.issue.plans import Refused, Stale, open_plans
 from credential_pipeline.issue.waiting import waiting_plans

@@ -155,7 +155,7 @@ TAMPERED: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
 
 
 def test_an_untouched_document_passes() -> None:
-    compare(document(), LINE, composer())
+    compare(document(), LINE, composer().facts(LINE))
 
 
 @pytest.mark.parametrize("case", TAMPERED)
@@ -164,13 +164,13 @@ def test_a_document_that_differs_from_its_line_is_refused_by_the_members_name(ca
     made = document()
     tamper(made)
     with pytest.raises(CheckError, match=rf"differs from its plan line in {member}; nothing of this chunk"):
-        compare(made, LINE, composer())
+        compare(made, LINE, composer().facts(LINE))
 
 
 def test_a_document_made_with_another_secret_is_not_the_lines() -> None:
     made = document(by=composer(ids=Versioned(2, b"j" * 32), salts=Versioned(2, b"t" * 32)))
     with pytest.raises(CheckError, match="in id, identifiers;"):
-        compare(made, LINE, composer())
+        compare(made, LINE, composer().facts(LINE))
 
 
 def test_a_day_is_the_institutions_whatever_the_hour_of_the_plan() -> None:

@@ -12,7 +12,7 @@ import pytest
 from credential_pipeline.credential import identifiers
 from credential_pipeline.errors import Terminal
 from credential_pipeline.institution import Institution
-from credential_pipeline.issue.apply import ApplyResult
+from credential_pipeline.issue.chunks import ApplyResult
 from credential_pipeline.issue.holds import Choice, Decision, Hold, decide_holds, find_holds
 from credential_pipeline_tests.issue.desk import AS_OF, DAY, Desk, institution, passed, user, written
 from credential_pipeline_tests.issue.signers import PEOPLE
@@ -60,6 +60,30 @@ def test_a_release_is_followed_also_while_the_plan_that_held_it_stands(desk: Des
     second = desk.plan()
     assert second.counts == {"create": 2}
     assert desk.rows("select state from ledger.plan where plan_id = :plan", plan=first.plan_id) == [("stale",)]
+
+
+def test_a_plan_that_holds_what_was_released_in_part_stands_when_it_is_made_again(desk: Desk) -> None:
+    desk.offer([passed("UA", "diploma"), passed("UC")], [DIGITS])
+    desk.issue()
+    decide(desk, "released", reason="name_with_digits")
+    desk.offer([passed("UA", "diploma"), passed("UD")], [DIGITS], NEXT)
+    made_twice(desk)
+    assert desk.holds() == [("create", "waiting", ["approval_required"])]
+
+
+def test_a_plan_that_holds_for_fewer_reasons_than_before_stands_when_it_is_made_again(desk: Desk) -> None:
+    desk.offer([passed("UA", score="140"), passed("UC")], [DIGITS])
+    desk.issue()
+    desk.offer([passed("UA", score="99"), passed("UD")], [DIGITS], NEXT)
+    made_twice(desk)
+    assert desk.holds() == [("create", "waiting", ["name_with_digits"])]
+
+
+def made_twice(desk: Desk) -> None:
+    first = desk.plan(NEXT, LATER)
+    assert first.counts == {"create": 1, "hold": 1}
+    again = desk.plan(NEXT, LATER + timedelta(hours=1))
+    assert (again.plan_id, again.hash) == (first.plan_id, first.hash)
 
 
 def test_a_release_lifts_its_reasons_and_no_later_one(desk: Desk) -> None:

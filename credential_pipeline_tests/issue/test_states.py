@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from credential_pipeline.issue.states import MOVES, Move, Moved, move
+from credential_pipeline.issue.states import MOVES, Move, Moved, move, supersede
 from credential_pipeline.publish.credentials import record_events
 from credential_pipeline_tests.ledger import Ledger
 
@@ -252,3 +252,54 @@ def test_a_move_counts_on_from_the_publishers_event(books: Books) -> None:
             wait_until_somebody_waits(books)
         assert other.result(PATIENCE_SECONDS).done == (credential,)
     assert [event[:2] for event in books.events(credential)] == [(1, "issued"), (2, "published"), (3, "revoked")]
+
+
+def lines_about(books: Books, priors: list[UUID]) -> tuple[UUID, list[int]]:
+    """A plan whose lines replace these credentials, and the lines' ordinals."""
+    with books.engine.begin() as connection:
+        plan = connection.scalar(text("select plan_id from ledger.credential limit 1"))
+        first = connection.scalar(text("select coalesce(max(ordinal), 0) + 1 from ledger.plan_line"))
+        ordinals = list(range(first, first + len(priors)))
+        connection.execute(
+            text(
+                "insert into ledger.plan_line"
+                " (plan_id, ordinal, action, credential_id, prior_id, reasons, inputs, state)"
+                " select :plan, ordinal, 'renew', gen_random_uuid(), prior, '[]', '{}', 'planned'"
+                " from unnest(cast(:ordinals as int[]), cast(:priors as uuid[])) as l(ordinal, prior)"
+            ),
+            {"plan": plan, "ordinals": ordinals, "priors": priors},
+        )
+    assert isinstance(plan, UUID)
+    return plan, ordinals
+
+
+def test_what_the_lines_of_a_chunk_name_gives_way_to_what_they_made(books: Books) -> None:
+    one, two = books.credentials(2)
+    plan, ordinals = lines_about(books, [one, two])
+    with books.engine.begin() as connection:
+        done, refused = supersede(connection, plan, ordinals, reason="renew", actor="pipeline", run_id="run-2")
+    assert (done, refused) == (2, {})
+    made = books.rows("select prior_id, credential_id from ledger.plan_line where ordinal = any(:o)", o=ordinals)
+    for prior, successor in made:
+        assert isinstance(prior, UUID)
+        assert books.state(prior) == ("superseded", 2, "renew", successor)
+        seq, kind = books.events(prior)[-1][:2]
+        assert (seq, kind) == (2, "superseded")
+    assert not books.rows("select from outbox.message where kind = 'superseded'"), "the message of the new one tells"
+
+
+def test_one_that_cannot_give_way_keeps_all_of_a_chunk_as_they_were(books: Books) -> None:
+    [good], [ended] = books.credentials(1), books.credentials(1, state="revoked")
+    plan, ordinals = lines_about(books, [good, ended])
+    with books.engine.begin() as connection:
+        done, refused = supersede(connection, plan, ordinals, reason="renew", actor="pipeline", run_id="run-2")
+    assert (done, refused) == (0, {ended: "it is revoked and cannot become superseded"})
+    assert books.state(good)[:2] == ("current", 1)
+
+
+def test_a_prior_that_has_no_state_is_not_counted(books: Books) -> None:
+    [good] = books.credentials(1)
+    plan, ordinals = lines_about(books, [good, uuid4()])
+    with books.engine.begin() as connection:
+        done, refused = supersede(connection, plan, ordinals, reason="renew", actor="pipeline", run_id="run-2")
+    assert (done, refused) == (1, {}), "who asks compares with the priors it knows of"

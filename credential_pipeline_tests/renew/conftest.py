@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from credential_pipeline_tests.issue.conftest import desk, new_desk
+from credential_pipeline_tests.issue.conftest import desk, new_desk, school_secrets
 from credential_pipeline_tests.issue.desk import Desk
 from credential_pipeline_tests.renew.office import Office, school
 
-__all__ = ["desk", "new_desk", "new_office", "office"]
+__all__ = ["desk", "new_desk", "new_office", "office", "school_secrets"]
 
 
 @pytest.fixture

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from credential_pipeline.errors import Terminal
 from credential_pipeline.issue.approve import approve
 from credential_pipeline.issue.plans import open_plans
 from credential_pipeline.renew.due import windows
 from credential_pipeline.renew.plan import still_waiting
-from credential_pipeline.store.document_form import read_document
 from credential_pipeline_tests.issue.desk import SCORE, passed, written
 from credential_pipeline_tests.issue.signers import PEOPLE, RITA
 from credential_pipeline_tests.renew.office import (
@@ -47,11 +47,9 @@ def test_a_renewed_credential_supersedes_the_one_before_and_keeps_the_day_of_its
     [(prior, by, number)] = desk.rows(
         "select s.credential_id, s.superseded_by, s.version from ledger.credential_state s where s.state = 'superseded'"
     )
-    [(new, form, data)] = desk.rows(
-        "select credential_id, document_form, document from ledger.credential where cause <> 'issue'"
-    )
+    new = desk.value("select credential_id from ledger.credential where cause <> 'issue'")
     assert (by, number) == (new, 2)
-    document = json.loads(read_document(form, data))
+    document = json.loads(desk.documents()[new])
     assert (document["validFrom"], document["validUntil"]) == ("2027-01-11T10:00:00Z", "2028-02-10T05:00:00Z")
     assert document["awardedDate"].startswith("2026-02-10")
     assert desk.rows("select kind, actor from ledger.event where credential_id = :id order by seq", id=prior) == [
@@ -156,6 +154,24 @@ def test_what_is_blocked_waits_with_its_reason_and_blocks_nobody_else(
     assert office.desk.value("select facts from ledger.plan_line where action = 'hold'") == {"action": "renew"}
 
 
+OTHERS = "BCDEFGHI"
+
+
+def test_a_plan_that_holds_for_other_reasons_than_before_stands_when_it_is_made_again(office: Office) -> None:
+    office.issue([passed("A", "safety", done="2026-02-10")], [staff("A")])
+    office.desk.write("update identity.source_record set full_name = 'R2D2'")
+    assert office.plan() == {"hold": 1}
+    office.desk.write("update accepted.row set fields = fields || '{\"status\": \"left\"}' where dataset = 'lms.users'")
+    # Some of them are in A's shard: a plan of holds only has nothing to do, and is not made again.
+    office.issue([passed(key, "safety", done="2026-02-10") for key in OTHERS], [staff(key) for key in OTHERS])
+    made = {"renew": len(OTHERS), "hold": 1}
+    assert office.plan() == made
+    hashes = "select hash from ledger.plan where kind = 'renew' order by 1"
+    before = office.desk.rows(hashes)
+    assert office.plan(at=LATER + timedelta(hours=1)) == made
+    assert office.desk.rows(hashes) == before
+
+
 def test_within_the_grace_it_can_still_be_renewed_and_ends_as_if_it_had_been_in_time(office: Office) -> None:
     office.issue([passed("A", "safety", done="2026-02-10")], [staff("A")])
     assert office.renew(at=datetime(2027, 3, 12, 4, tzinfo=UTC)) == 1
@@ -197,6 +213,7 @@ def test_a_corrected_name_is_kept_and_a_name_that_changed_at_the_source_is_taken
         ' facts = facts || \'{"name": "Corrected"}\' where person_id = :person',
         person=office.person("A"),
     )
+    desk.write("update ledger.plan set kind = 'correct'")
     desk.write("update identity.source_record set full_name = 'Renamed'")
     assert office.renew() == 2
     names = dict(desk.rows("select person_id, facts->>'name' from ledger.plan_line where action = 'renew'"))
@@ -215,6 +232,16 @@ def test_results_are_kept_and_one_that_left_the_catalogue_is_held(new_office: Ca
     assert office.desk.value("select facts->'results' from ledger.plan_line where action = 'renew'") == [
         {"id": "score", "value": "71"}
     ]
+
+
+def test_evidence_and_what_was_done_are_shown_by_the_next_version_too(new_office: Callable[..., Office]) -> None:
+    office = new_office(renewed("knots", {}, evidence=[{"field": "term"}], narrative="outcome"))
+    office.issue([passed("A", "knots", done="2026-02-10", term="https://work.example/1")], [staff("A")])
+    assert office.renew() == 1
+    renewed_one = office.desk.value("select credential_id from ledger.credential where cause <> 'issue'")
+    document = json.loads(office.desk.documents()[renewed_one])
+    assert document["evidence"] == [{"id": "https://work.example/1", "type": ["Evidence"]}]
+    assert document["credentialSubject"]["narrative"] == "passed"
 
 
 def test_killed_between_chunks_and_started_again_it_comes_to_the_same(new_office: Callable[..., Office]) -> None:
@@ -327,3 +354,17 @@ def test_a_merged_person_is_renewed_as_the_survivor(office: Office) -> None:
     desk.write("update ledger.award set person_id = :b where person_id = :a", a=alias, b=survivor)
     assert office.renew() == 1
     assert desk.value("select person_id from ledger.credential where cause <> 'issue'") == survivor
+
+
+def test_a_run_that_goes_on_where_another_was_killed_keeps_its_plan(office: Office) -> None:
+    many(office, 3)
+    of = next(of for of in office.shards() if office.plan_one(of).counts)
+    [(first,)] = office.desk.rows("select plan_id from ledger.plan where scope = :scope", scope=of.scope)
+    with office.desk.engine.begin() as connection:
+        connection.execute(text("update identity.source_record set fields_hash = sha256('changed')"))
+    kept = office.plan_one(of, goes_on=["renew-1"]).auto
+    assert kept is not None
+    assert (kept.plan_id, kept.new) == (first, False)
+    another = office.plan_one(of).auto
+    assert another is not None
+    assert another.plan_id != first, "a run of its own plans what is so now"

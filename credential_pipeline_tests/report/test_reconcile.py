@@ -110,6 +110,11 @@ BROKEN = {
         ("update ledger.publication set digest = sha256('x')"
         " where kind = 'credential' and credential_id = uuid_of(3, 7)"), (0, 1),
     ),
+    "published JWTs = recorded JWTs": (
+        ("insert into ledger.publication (target, path, kind, credential_id, digest, version, size_bytes, run_id)"
+        " select 'site', 'credentials/' || public_id || '.jwt', 'jwt', credential_id, sha256('x'), 1, 1, 'run'"
+        " from ledger.credential where credential_id = uuid_of(3, 7)"), (0, 1),
+    ),
     "erased credentials still published": (
         ("update ledger.credential set document = null where credential_id = uuid_of(3, 7);"
         "update ledger.credential_state set state = 'withdrawn' where credential_id = uuid_of(3, 7)"), (0, 1),
@@ -190,10 +195,9 @@ def test_an_object_of_no_credential_is_a_difference_of_the_whole(
     assert reconcile(engine, DAY).balanced
 
 
-def test_a_credential_that_nothing_earned_and_no_plan_made_has_no_way_in(engine: Engine) -> None:
-    """The ledger's own constraints refuse it, so no check of ours has to."""
+def test_a_credential_that_no_plan_made_is_named(engine: Engine) -> None:
     books.write(engine)
-    with engine.connect() as connection, pytest.raises(Exception, match="fk_credential_plan_id"):
+    with engine.begin() as connection:
         connection.execute(
             text(
                 "insert into ledger.credential select gen_random_uuid(), award_id, 'again', 'p', 1, 1, person_id,"
@@ -201,6 +205,30 @@ def test_a_credential_that_nothing_earned_and_no_plan_made_has_no_way_in(engine:
                 " document_sha256, run_id from ledger.credential limit 1"
             )
         )
+    found = {one.term: (one.expected, one.found) for one in reconcile(engine, DAY).differences}
+    assert found["credentials = applied plan lines"] == (9, 8)
+
+
+NAMES_NOTHING = {
+    "an event": "insert into ledger.event (credential_id, seq, kind, actor, run_id)"
+    " values (gen_random_uuid(), 1, 'issued', 'x', 'run')",
+    "a message": "insert into outbox.message (message_id, kind, credential_id, person_id)"
+    " select gen_random_uuid(), 'issued', gen_random_uuid(), person_id from identity.person limit 1",
+    "a plan line's credential before": "update ledger.plan_line set prior_id = gen_random_uuid() where ordinal = 1",
+    "a plan line's award": "update ledger.plan_line set award_id = gen_random_uuid() where ordinal = 2",
+    "a credential's person": "update ledger.credential set person_id = gen_random_uuid()"
+    " where credential_id = uuid_of(3, 1)",
+}
+
+
+@pytest.mark.parametrize("case", NAMES_NOTHING)
+def test_a_row_that_names_what_is_not_there_is_named(
+    engine: Engine, server_url: str, database_url: str, case: str
+) -> None:
+    books.write(engine)
+    books.by_hand(server_url, database_url, NAMES_NOTHING[case])
+    terms = {one.term for one in reconcile(engine).differences}
+    assert any(term.startswith("rows that name a") and term.endswith("which is not there") for term in terms), terms
 
 
 def test_two_errors_that_cancel_each_other_are_both_found(engine: Engine, server_url: str, database_url: str) -> None:

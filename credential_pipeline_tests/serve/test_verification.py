@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import os
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from credential_pipeline.credential.baked import bake
 from credential_pipeline.credential.report import Report
 from credential_pipeline.errors import Terminal
 from credential_pipeline.serve import verification
 from credential_pipeline.serve.verification import verify_sources
+from credential_pipeline_tests.credential.test_baked import PNG, SVGS
 from credential_pipeline_tests.publish import ledger
 from credential_pipeline_tests.publish.conftest import Publisher
 
@@ -116,7 +121,7 @@ def test_what_is_no_credential_is_told(publisher: Publisher, issued: list[ledger
     huge.write_bytes(b"{" + b" " * 2_000_000)
     reports = _verify(picture, huge, site=publisher.folder)
     assert {r.verdict for r in reports.values()} == {"invalid"}
-    assert "not JSON" in reports[str(picture)].reason
+    assert "a damaged PNG" in reports[str(picture)].reason
 
 
 @pytest.mark.parametrize("source", ["no-such-file.json", "ftp://x.example/a.json"])
@@ -129,6 +134,95 @@ def test_a_site_that_is_none_is_told(publisher: Publisher, issued: list[ledger.I
     for folder in (tmp_path, publisher.folder / "credentials"):
         with pytest.raises(Terminal, match="not a published site"):
             verify_sources([str(publisher.folder)], site=folder, now=NOW)
+
+
+def test_images_and_files_of_any_name(publisher: Publisher, issued: list[ledger.Issued], tmp_path: Path) -> None:
+    folder = tmp_path / "downloads"
+    folder.mkdir()
+    data = _file(publisher, issued[0]).read_bytes()
+    for name, content in {
+        "badge.png": bake(PNG, data),
+        "Badge.SVG": bake(SVGS["declaration"], data),
+        "badge.json": data,
+        "without-suffix": bake(PNG, data),
+        "notes.txt": b"not looked at",
+        ".DS_Store": b"nor this",
+    }.items():
+        (folder / name).write_bytes(content)
+    over: list[str] = []
+    reports = dict(verify_sources([str(folder)], site=publisher.folder, now=NOW, passed_over=over.append))
+    assert {Path(name).name: report.verdict for name, report in reports.items()} == dict.fromkeys(
+        ["badge.png", "Badge.SVG", "badge.json"], "valid"
+    )
+    assert sorted(Path(name).name for name in over) == [".DS_Store", "notes.txt", "without-suffix"]
+    named = _verify(folder / "without-suffix", folder / "notes.txt", site=publisher.folder)
+    assert [report.verdict for report in named.values()] == ["valid", "invalid"]
+    assert "a file that starts with b'not looked a'" in named[str(folder / "notes.txt")].reason
+
+
+def test_standard_input(publisher: Publisher, issued: list[ledger.Issued]) -> None:
+    data = bake(PNG, _file(publisher, issued[0]).read_bytes())
+    for content, verdict in ((data, "valid"), (data[:-30], "invalid"), (b"", "invalid")):
+        found = dict(verify_sources(["-"], site=publisher.folder, now=NOW, stdin=io.BytesIO(content)))
+        assert {name: report.verdict for name, report in found.items()} == {"standard input": verdict}
+    with pytest.raises(Terminal, match="standard input is not open"):
+        verify_sources(["-"], site=publisher.folder, now=NOW)
+
+
+def test_pipes_devices_and_loops_in_a_strangers_folder(
+    publisher: Publisher, issued: list[ledger.Issued], tmp_path: Path
+) -> None:
+    folder = tmp_path / "stranger"
+    folder.mkdir()
+    os.mkfifo(folder / "pipe.json")
+    (folder / "endless.json").symlink_to("/dev/zero")
+    (folder / "nothing.json").symlink_to("missing.json")
+    (folder / "loop").symlink_to(folder)
+    reports = _verify(folder, site=publisher.folder)
+    assert {Path(name).name: report.verdict for name, report in reports.items()} == dict.fromkeys(
+        ["endless.json", "nothing.json", "pipe.json"], "unknown"
+    )
+
+
+def test_a_folder_is_read_as_the_reports_are_taken(
+    publisher: Publisher, issued: list[ledger.Issued], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a million files are neither listed nor kept before the first answer."""
+    data = _file(publisher, issued[0]).read_bytes()
+    for n in range(40):
+        folder = tmp_path / "downloads" / f"{n:02d}"
+        folder.mkdir(parents=True)
+        (folder / "badge.json").write_bytes(data)
+        (folder / "other.txt").touch()
+    over: list[str] = []
+    monkeypatch.setattr(verification, "ALONE_UP_TO", 3)
+    reports = verify_sources(
+        [str(tmp_path / "downloads")], site=publisher.folder, now=NOW, workers=1, passed_over=over.append
+    )
+    assert next(reports)[1].verdict == "valid"
+    assert len(over) < 10
+    assert sum(report.verdict == "valid" for _, report in reports) == 39
+    assert len(over) == 40
+
+
+def test_a_url_of_this_machine_only_where_that_is_allowed(
+    publisher: Publisher, issued: list[ledger.Issued], serve: Callable[[Path], str]
+) -> None:
+    url = f"{serve(publisher.folder)}/credentials/{issued[0].public_id}.json"
+    assert _verify(url)[url].verdict == "unknown"
+    assert _verify(url, site=publisher.folder)[url].verdict == "unknown"
+    allowed = dict(verify_sources([url], site=publisher.folder, now=NOW, allow_loopback=True))
+    assert allowed[url].verdict == "valid"
+
+
+def test_a_proof_that_was_made_for_nobody_answers_no_challenge(
+    publisher: Publisher, issued: list[ledger.Issued]
+) -> None:
+    (report,) = dict(
+        verify_sources([str(_file(publisher, issued[0]))], site=None, now=NOW, domain="https://shop.example")
+    ).values()
+    assert report.verdict == "invalid"
+    assert "shop.example" in report.reason
 
 
 def test_urls(publisher: Publisher, issued: list[ledger.Issued]) -> None:

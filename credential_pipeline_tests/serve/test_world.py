@@ -36,7 +36,7 @@ class _Handler(BaseHTTPRequestHandler):
             "/far": (302, b"", {"Location": "https://other.example/host"}),
             "/inside": (302, b"", {"Location": "http://127.0.0.1/host"}),
         }
-        if self.path == "/drip":
+        if self.path in {"/drip", "/slow-head"}:
             self._drip()
             return
         status, body, headers = answers.get(self.path, (404, b"no", {}))
@@ -47,8 +47,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _drip(self) -> None:
-        self.send_response(200)
-        self.end_headers()
+        if self.path == "/drip":
+            self.send_response(200)
+            self.end_headers()
+        else:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
         with contextlib.suppress(OSError):  # the client has had enough
             for _ in range(200):
                 self.wfile.write(b"x")
@@ -137,8 +140,24 @@ def test_limits_on_size_and_time(fetch: Fetch) -> None:
     assert len(fetch("/big", max_bytes=5000)) == 5000
     with pytest.raises(Unreachable, match="more than 4999 bytes"):
         fetch("/big", max_bytes=4999)
-    with pytest.raises(Unreachable, match="not complete"):
-        fetch("/drip", total_seconds=0.2)
+    for path in ("/drip", "/slow-head"):
+        with pytest.raises(Unreachable, match="not complete"):
+            fetch(path, total_seconds=0.2)
+
+
+def test_a_host_that_wastes_time_is_not_asked_for_ever(https: tuple[int, ssl.SSLContext]) -> None:
+    port, trust = https
+    with httpx.Client(verify=trust, timeout=5, trust_env=False) as client:
+        world = Web(
+            client, allow_loopback=True, resolve=lambda _h, _p: ["127.0.0.1"], total_seconds=0.1, patience_seconds=0.15
+        )
+        reasons = []
+        for _ in range(4):
+            with pytest.raises(Unreachable) as refused:
+                world.fetch(f"https://{HOST}:{port}/drip")
+            reasons.append(str(refused.value))
+        assert [reason.startswith("not complete") for reason in reasons] == [True, True, False, False]
+        assert "not asked again" in reasons[-1]
 
 
 def test_a_certificate_for_another_name_is_refused(fetch: Fetch) -> None:

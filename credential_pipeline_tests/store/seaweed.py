@@ -13,6 +13,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,9 @@ class Bucket:
     name: str
 
 
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[S3Server]:
+@contextmanager
+def running_s3_server() -> Iterator[S3Server]:
+    """A server until the block ends."""
     # Short: the filer's socket lies in it, and a socket's path has at most 107 bytes.
     home = Path(tempfile.mkdtemp(prefix="cp-s3-"))
     config = home / "s3.json"
@@ -104,11 +106,22 @@ def s3_server() -> Iterator[S3Server]:
         shutil.rmtree(home, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    with running_s3_server() as server:
+        yield server
+
+
 @pytest.fixture
 def bucket(s3_server: S3Server) -> Bucket:
+    return new_bucket(s3_server)
+
+
+def new_bucket(server: S3Server) -> Bucket:
+    """An empty bucket of a name that no other has."""
     name = f"b-{uuid.uuid4().hex}"
-    s3_server.client().create_bucket(Bucket=name)
-    return Bucket(s3_server, name)
+    server.client().create_bucket(Bucket=name)
+    return Bucket(server, name)
 
 
 def _wait(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -21,6 +21,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = START + timedelta(days=100)
 DID = "did:web:keys.example"
 PASSPHRASE = b"a passphrase of tests"
+DETAIL = {"after": "key-1", "algorithm": "Ed25519", "kms_key": None}
 SAID = {"actor": "registrar", "reason": "laptop stolen", "run_id": "run-1"}
 
 
@@ -64,7 +65,7 @@ def test_a_new_key_signs_from_now_on_and_ends_the_period_of_the_one_before(
     made = rotate_key(engine, secrets, LATER, **SAID)
     assert made.key_id == "key-2"
     assert recorded(engine) == [("key-1", START, LATER, None), ("key-2", LATER, None, None)]
-    assert actions(engine) == [("key_rotated", "key:key-2", "registrar", "laptop stolen", {"after": "key-1"})]
+    assert actions(engine) == [("key_rotated", "key:key-2", "registrar", "laptop stolen", DETAIL)]
     assert key_at(secrets, LATER - timedelta(seconds=1)).key_id == "key-1"
     assert key_at(secrets, LATER).key_id == "key-2"
     assert signer_at(secrets, DID, LATER).verification_method == f"{DID}#key-2"

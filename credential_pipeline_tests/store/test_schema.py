@@ -25,7 +25,7 @@ from credential_pipeline.errors import Terminal, Transient
 from credential_pipeline.store.embedded import APPLICATION_ROLE, OWNER_ROLE, ensure_running
 from credential_pipeline.store.postgres import MIGRATION_LOCK, lock_number, migrate, named_lock, open_engine
 from credential_pipeline.store.tables import SCHEMAS, metadata
-from credential_pipeline_tests.conftest import SERVER
+from credential_pipeline_tests.databases import SERVER
 from credential_pipeline_tests.ledger import Ledger
 
 

@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from credential_pipeline.credential.multikey import decode_ed25519_public
 from credential_pipeline.errors import Terminal
-from credential_pipeline.store.secrets import PASSPHRASE_VARIABLE, SecretsDirectory
+from credential_pipeline.store.sealed import PASSPHRASE_VARIABLE
+from credential_pipeline.store.secrets import SecretsDirectory
 
 PASSPHRASE = b"correct horse battery staple"
 START = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)

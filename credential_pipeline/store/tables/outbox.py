@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, Table, UniqueConstraint, Uuid
+from sqlalchemy import Column, Index, Integer, Table, UniqueConstraint, Uuid
 
 from credential_pipeline.store.tables.base import instant, metadata, recorded_at, text
 
@@ -11,8 +11,8 @@ message = Table(
     metadata,
     Column("message_id", Uuid, primary_key=True),
     text("kind"),
-    Column("credential_id", Uuid, ForeignKey("ledger.credential.credential_id"), nullable=False),
-    Column("person_id", Uuid, ForeignKey("identity.person.person_id"), nullable=False),
+    Column("credential_id", Uuid, nullable=False),
+    Column("person_id", Uuid, nullable=False),
     recorded_at(),
     instant("sent_at", null=True),
     Column("occasion", Integer, nullable=False, server_default="1"),
