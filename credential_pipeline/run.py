@@ -27,7 +27,7 @@ from dagster import (
 )
 from dagster._core.storage.tags import MAX_RETRIES_TAG
 from dagster._core.utils import make_new_run_id
-from dagster._utils.error import SerializableErrorInfo  # type: ignore[attr-defined]
+from dagster._utils.error import SerializableErrorInfo  # type: ignore[attr-defined]  # not exported
 from sqlalchemy import Engine, text
 
 from credential_pipeline.automation import DAILY_BATCH, IN_PROCESS, PUBLICATION
@@ -213,7 +213,7 @@ def stage_of_steps(definitions: Definitions) -> dict[str, str]:
     stages: dict[str, str] = {}
     for assets in definitions.assets or ():
         for spec in getattr(assets, "specs", ()):
-            stages[assets.node_def.name] = spec.group_name or ""  # type: ignore[union-attr]
+            stages[assets.node_def.name] = spec.group_name or ""  # type: ignore[union-attr]  # ours have a node
     return stages
 
 

@@ -143,7 +143,7 @@ def timed(seconds: Counter[str], part: str) -> Iterator[None]:
     """Add the block's time to a part."""
     started = time.perf_counter()
     yield
-    seconds[part] += time.perf_counter() - started  # type: ignore[assignment]
+    seconds[part] += time.perf_counter() - started
 
 
 def measure_parts(seconds: Counter[str]) -> None:

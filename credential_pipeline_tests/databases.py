@@ -70,11 +70,11 @@ class _Superuser:
 
     def __call__(self, statement: str) -> tuple[object, ...]:
         """The first row of the answer of the last of the statements."""
-        cursor = self._connection.execute(statement)  # type: ignore[arg-type]
+        cursor = self._connection.execute(statement)
         return (cursor.fetchone() or ()) if cursor.description else ()
 
     def texts(self, statement: str) -> list[str]:
-        return [str(row[0]) for row in self._connection.execute(statement)]  # type: ignore[arg-type]
+        return [str(row[0]) for row in self._connection.execute(statement)]
 
     def close(self) -> None:
         self._connection.close()

@@ -63,9 +63,9 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def test_results_come_in_order_from_other_processes(workers: Workers) -> None:
     work = Echo("through the pipe")
     found = list(workers.results((n, work, b"%d" % n) for n in range(20)))
-    assert [(n, data) for n, (data, _, _) in found] == [(n, b"%d" % n) for n in range(20)]  # type: ignore[misc]
-    assert {secret for _, (_, _, secret) in found} == {"through the pipe"}  # type: ignore[misc]
-    used = {pid for _, (_, pid, _) in found}  # type: ignore[misc]
+    assert [(n, data) for n, (data, _, _) in found] == [(n, b"%d" % n) for n in range(20)]
+    assert {secret for _, (_, _, secret) in found} == {"through the pipe"}
+    used = {pid for _, (_, pid, _) in found}
     assert used <= set(workers.pids)
     assert os.getpid() not in used
 

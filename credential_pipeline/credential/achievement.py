@@ -155,7 +155,7 @@ def published_issuer(issuer: Issuer) -> dict[str, Any]:
     return {"@context": [VC2, OB3]} | issuer_profile(issuer)
 
 
-def achievement_document(achievement: Achievement, issuer: Issuer) -> dict[str, Any]:  # noqa: ARG001
+def achievement_document(achievement: Achievement, issuer: Issuer) -> dict[str, Any]:  # noqa: ARG001 - as builders are
     """The achievement as it stands inside a credential (B.1 Achievement); raises BuildError.
 
     The creator is left out: inside a credential it is the issuer beside it.

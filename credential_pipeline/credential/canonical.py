@@ -141,7 +141,7 @@ def _refuse_dropped(value: Any) -> None:
 # --- JSON-LD to quads by pyld ---
 
 
-class _Processor(jsonld.JsonLdProcessor):  # type: ignore[misc]
+class _Processor(jsonld.JsonLdProcessor):  # type: ignore[misc]  # pyld has no types
     """A pyld processor with contexts of its own: pyld's default cache is shared by every loader in the process."""
 
     def __init__(self, loader: Loader) -> None:
@@ -242,7 +242,7 @@ _MAX_PATHS = 4000
 _MAX_PATHS_A_NODE = 4
 
 
-class _Rdfc10(URDNA2015):  # type: ignore[misc]
+class _Rdfc10(URDNA2015):  # type: ignore[misc]  # pyld has no types
     """pyld's URDNA2015 with the escaping of RDFC-1.0 in every hash, a bound on work, and no deep copies."""
 
     def __init__(self) -> None:

@@ -28,7 +28,7 @@ class ContextNotVendored(ValueError):
     """A document names a context that this package does not carry, or the carried bytes are not the pinned ones."""
 
 
-def document_loader(url: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:  # noqa: ARG001
+def document_loader(url: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:  # noqa: ARG001 - pyld's way
     """The vendored context `url` in the shape of a pyld document loader (JSON-LD API 9.4 RemoteDocument).
 
     Tagged `static`, so that pyld keeps the processed context. Raises ContextNotVendored for any other URL; the match

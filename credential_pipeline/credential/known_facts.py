@@ -137,7 +137,7 @@ class KnownFacts:
         if found is None:
             if len(self._credits) > _MOST:
                 self._credits.clear()
-            number = credit_number(value, "credentialSubject.creditsEarned")  # type: ignore[arg-type]
+            number = credit_number(value, "credentialSubject.creditsEarned")  # type: ignore[arg-type]  # what is no number is refused there
             found = self._credits[key] = type(number), json_number(number), nquads_number(number)
         return found
 

@@ -47,12 +47,12 @@ RESULT_STATUSES = frozenset(["Completed", "Enrolled", "Failed", "InProgress", "O
 class Alignment:
     """One node of a competency framework that the achievement covers; members are spelled as in the standard."""
 
-    targetName: str  # noqa: N815
-    targetUrl: str  # noqa: N815
-    targetType: str | None = None  # noqa: N815
-    targetFramework: str | None = None  # noqa: N815
-    targetCode: str | None = None  # noqa: N815
-    targetDescription: str | None = None  # noqa: N815
+    targetName: str  # noqa: N815 - the standard's name
+    targetUrl: str  # noqa: N815 - the standard's name
+    targetType: str | None = None  # noqa: N815 - the standard's name
+    targetFramework: str | None = None  # noqa: N815 - the standard's name
+    targetCode: str | None = None  # noqa: N815 - the standard's name
+    targetDescription: str | None = None  # noqa: N815 - the standard's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +73,13 @@ class ResultDescription:
 
     id: str
     name: str
-    resultType: str  # noqa: N815
-    valueMin: str | None = None  # noqa: N815
-    valueMax: str | None = None  # noqa: N815
-    allowedValue: tuple[str, ...] = ()  # noqa: N815
-    requiredValue: str | None = None  # noqa: N815
-    rubricCriterionLevel: tuple[RubricCriterionLevel, ...] = ()  # noqa: N815
-    requiredLevel: str | None = None  # noqa: N815
+    resultType: str  # noqa: N815 - the standard's name
+    valueMin: str | None = None  # noqa: N815 - the standard's name
+    valueMax: str | None = None  # noqa: N815 - the standard's name
+    allowedValue: tuple[str, ...] = ()  # noqa: N815 - the standard's name
+    requiredValue: str | None = None  # noqa: N815 - the standard's name
+    rubricCriterionLevel: tuple[RubricCriterionLevel, ...] = ()  # noqa: N815 - the standard's name
+    requiredLevel: str | None = None  # noqa: N815 - the standard's name
     alignments: tuple[Alignment, ...] = ()
 
 

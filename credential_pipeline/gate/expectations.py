@@ -274,7 +274,7 @@ class Suite:
             )
         by_number: dict[int, list[int]] = {}
         for result in answer.results:
-            number = result.expectation_config.meta["number"]  # type: ignore[union-attr]
+            number = result.expectation_config.meta["number"]  # type: ignore[union-attr]  # ours have one
             if _raised(result.exception_info):
                 demand = self._demands[number]
                 raise Terminal(

@@ -27,7 +27,7 @@ def _in_order(check: _Limited, low: Decimal | date | int | None, high: Decimal |
 def _date_format(value: str) -> str:
     day = datetime(2001, 12, 31)  # noqa: DTZ001 - a day without a clock, whose year, month and day cannot be mixed up
     try:
-        reads_back = datetime.strptime(day.strftime(value), value) == day  # noqa: DTZ007
+        reads_back = datetime.strptime(day.strftime(value), value) == day  # noqa: DTZ007 - a day
     except ValueError:
         reads_back = False
     if not reads_back:

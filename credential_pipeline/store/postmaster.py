@@ -131,7 +131,7 @@ def pid_file_is_live(data: Path) -> bool:
         return False
     process = Path(f"/proc/{pid}")
     if not Path("/proc/self").exists():  # macOS
-        ps = subprocess.run(  # noqa: S603
+        ps = subprocess.run(  # noqa: S603 - our own argument list
             ["/bin/ps", "-o", "comm=", "-p", str(pid)], capture_output=True, text=True, check=False
         )
         return "postgres" in ps.stdout

@@ -268,9 +268,9 @@ REFUSALS: list[tuple[str, Callable[[], Any], str]] = [
     ("issuer with dots", issuing(id="did:web:x.example:..:y"), "did:web"),
     ("email", issuing(email="nobody"), "issuer.email"),
     ("image", issuing(image="logo.png"), "issuer.image"),
-    ("naive instant", crediting(as_of=datetime(2025, 7, 31)), "no time zone"),  # noqa: DTZ001
+    ("naive instant", crediting(as_of=datetime(2025, 7, 31)), "no time zone"),  # noqa: DTZ001 - what is refused
     ("fraction", crediting(as_of=AS_OF.replace(microsecond=1)), "fraction of a second"),
-    ("naive end", crediting(valid_until=datetime(2099, 1, 1)), "no time zone"),  # noqa: DTZ001
+    ("naive end", crediting(valid_until=datetime(2099, 1, 1)), "no time zone"),  # noqa: DTZ001 - what is refused
     ("awarded later", crediting(awarded_on=date(2025, 8, 1)), "awardedDate.*after validFrom"),
     ("awarded at an instant", crediting(awarded_on=AS_OF), "a day is needed"),
     ("ends at its start", crediting(valid_until=AS_OF), "not after validFrom"),

@@ -145,7 +145,7 @@ def test_members_of_other_peoples_proofs(
     [
         (ProofTerms("keyAgreement"), "proofPurpose"),
         (ProofTerms(expires=AS_OF), "not after created"),
-        (ProofTerms(expires=datetime(2099, 1, 1)), "no time zone"),  # noqa: DTZ001
+        (ProofTerms(expires=datetime(2099, 1, 1)), "no time zone"),  # noqa: DTZ001 - what is refused
         (ProofTerms(domain=""), "proof.domain is empty"),
         (ProofTerms(challenge=" "), "proof.challenge is empty"),
     ],

@@ -384,4 +384,4 @@ def test_a_path_below_the_host_has_its_own_keys_json() -> None:
 
 def test_a_clock_without_a_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="time zone"):
-        Verifier(site(), datetime(2025, 8, 1))  # noqa: DTZ001
+        Verifier(site(), datetime(2025, 8, 1))  # noqa: DTZ001 - what is refused

@@ -75,7 +75,7 @@ class Issued:
 
 def ask(url: str, statement: str) -> list[Row]:
     with psycopg.connect(url) as connection:
-        return connection.execute(statement).fetchall()  # type: ignore[arg-type]
+        return connection.execute(statement).fetchall()
 
 
 def count(url: str) -> dict[str, int]:
@@ -160,7 +160,7 @@ def in_the_way(superuser: str, statement: str) -> Iterator[Callable[[], bool]]:
     """Hold what a statement takes until the block ends; yields whether somebody waits for it."""
     # Closing rolls back, and works on a connection whose server was killed.
     with closing(psycopg.connect(superuser)) as holder, closing(psycopg.connect(superuser, autocommit=True)) as watcher:
-        holder.execute(statement)  # type: ignore[arg-type]
+        holder.execute(statement)
         me = holder.info.backend_pid
         waiting = "select from pg_stat_activity where %s = any(pg_blocking_pids(pid))"
         yield lambda: watcher.execute(waiting, [me]).rowcount > 0
@@ -267,7 +267,7 @@ def test_a_run_killed_while_it_issues_is_taken_over_by_the_next_run(
 
         statuses = [run.status for run in instance.get_runs()]  # the newest first
         assert statuses == [DagsterRunStatus.SUCCESS, DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE]
-        assert instance.get_run_by_id(dead.run_id).status == DagsterRunStatus.FAILURE  # type: ignore[union-attr]
+        assert instance.get_run_by_id(dead.run_id).status == DagsterRunStatus.FAILURE
         for pool in ("issuing", "identity"):
             assert not instance.event_log_storage.get_concurrency_info(pool).claimed_slots
     assert issued(house, url) == undisturbed.issued

@@ -378,7 +378,7 @@ def test_the_search_for_personal_data_finds_what_is_escaped_twice() -> None:
 def test_no_secret_in_dagsters_event_log_the_log_lines_or_the_site(run: Run, said: str) -> None:
     settings = run.house.settings
     directory = SecretsDirectory(settings.secrets, settings.passphrase.reveal())
-    raw = [directory.secret(kind).value for kind in ("id", "salt", "status")]  # type: ignore[arg-type]
+    raw = [directory.secret(kind).value for kind in ("id", "salt", "status")]
     raw += [key.private_key.private_bytes_raw() for key in directory.signing_keys()]
     secrets = [*map(bytes.hex, raw), *(base64.b64encode(value).decode().rstrip("=") for value in raw)]
     secrets += [base64.urlsafe_b64encode(value).decode().rstrip("=") for value in raw]

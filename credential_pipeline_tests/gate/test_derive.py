@@ -101,7 +101,7 @@ def test_mean_is_exact_and_half_to_even(marks: list[tuple[Decimal, Decimal]], de
         else sum(Fraction(v) for v, _ in marks) / len(marks)
     )
     found = Decimal(_mean(whole, 1000, decimals))
-    assert -found.as_tuple().exponent == decimals  # type: ignore[operator]
+    assert -found.as_tuple().exponent == decimals
     assert abs(Fraction(found) - exact) <= Fraction(1, 2 * 10**decimals)
     if abs(Fraction(found) - exact) == Fraction(1, 2 * 10**decimals):
         assert found.as_tuple().digits[-1] % 2 == 0

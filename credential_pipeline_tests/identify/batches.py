@@ -30,7 +30,7 @@ class Batches:
             for name, rows in datasets.items():
                 self._offer(connection, day, name.replace("__", "."), rows)
 
-    def _offer(self, connection, day: date, name: str, rows: Sequence[Fields]) -> None:  # type: ignore[no-untyped-def]
+    def _offer(self, connection, day: date, name: str, rows: Sequence[Fields]) -> None:
         source, field = next(d.person for d in self.institution.datasets if d.name == name)
         digest = hashlib.sha256(json.dumps([name, *rows], sort_keys=True).encode()).digest()
         common = {"dataset": name, "day": day, "run": "gate"}

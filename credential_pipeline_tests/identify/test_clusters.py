@@ -138,7 +138,7 @@ def populations(draw: st.DrawFn) -> list[Record]:
 @given(populations(), st.randoms(use_true_random=False))
 def test_the_order_of_rows_changes_nothing(population: list[Record], random: object) -> None:
     shuffled = list(population)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
     one, other = grouped(population), grouped(shuffled)
     assert one.groups == other.groups
     assert one.doubts == other.doubts

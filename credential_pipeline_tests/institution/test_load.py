@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import jsonschema  # type: ignore[import-untyped]
+import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
@@ -268,4 +268,4 @@ def _as_an_editor_reads(path: Path) -> dict[str, object]:
             return [without_dates(v) for v in value]
         return value if isinstance(value, str | int | float | bool | None) else str(value)
 
-    return without_dates(document)  # type: ignore[return-value]
+    return without_dates(document)

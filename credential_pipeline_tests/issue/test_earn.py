@@ -120,7 +120,7 @@ def test_contradictory_evidence_earns_by_what_it_affirms(desk: Desk) -> None:
     assert desk.earn() == EarnResult(accepted=2, earning=1, skipped={"outcome=failed": 1}, awards=1)
 
 
-def test_two_datasets_that_say_the_same_make_one_award(new_desk) -> None:  # type: ignore[no-untyped-def]
+def test_two_datasets_that_say_the_same_make_one_award(new_desk) -> None:
     both = [
         {"dataset": f"lms.{name}", "where": {"course": "knots"}, "awarded_on": "done"}
         for name in ("completions", "exams")

@@ -29,7 +29,7 @@ TEXTS = ("Ada Lovelace-Byron", "ada.byron@school.example", "lms:ADA-4711", "ADA-
 
 def erase(desk: Desk, name: str = "lms:ADA-4711", **options: object) -> Erased:
     given = {"reason": "request 17", "actor": "registrar", "run_id": "erase-1", **options}
-    return erase_person(desk.engine, desk.institution, desk.secrets, name, **given)  # type: ignore[arg-type]
+    return erase_person(desk.engine, desk.institution, desk.secrets, name, **given)
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def issue(runtime: Runtime) -> ExecuteInProcessResult:
 
 def rows(result: ExecuteInProcessResult, asset: str, table: str) -> list[dict[str, object]]:
     [event] = result.asset_materializations_for_node(asset)
-    return [dict(record.data) for record in event.metadata[table].records]  # type: ignore[union-attr]
+    return [dict(record.data) for record in event.metadata[table].records]
 
 
 def check(result: ExecuteInProcessResult) -> AssetCheckEvaluation:

@@ -85,7 +85,7 @@ def test_a_key_that_is_disabled_midway_stops_there_and_the_rest_is_issued_when_i
     def until_six_are_signed(as_of: Any) -> Signer:
         if len(server.signed) - signed_before >= 12:
             key.state = "Disabled"
-        return signers(as_of)  # type: ignore[no-any-return]
+        return signers(as_of)
 
     with pytest.raises(Terminal, match="DisabledException; the key is disabled"):
         desk.apply(plan, signer_at=until_six_are_signed, chunk=3)

@@ -56,8 +56,8 @@ class College:
 
     def key_of(self, one: object) -> str:
         """The file with a person's private key."""
-        path = self.home / f"id_{one.id}"  # type: ignore[attr-defined]
-        path.write_bytes(one.private_file)  # type: ignore[attr-defined]
+        path = self.home / f"id_{one.id}"
+        path.write_bytes(one.private_file)
         path.chmod(0o600)
         return str(path)
 

@@ -213,7 +213,7 @@ def test_a_second_target_has_the_same_credentials_and_no_second_event(
 
 @pytest.fixture
 def store_elsewhere(tmp_path: object) -> ObjectStore:
-    return open_store("elsewhere", tmp_path)  # type: ignore[arg-type]
+    return open_store("elsewhere", tmp_path)
 
 
 def test_what_left_the_catalogue_can_still_be_read(publisher: Publisher, engine: Engine, college: Institution) -> None:

@@ -21,7 +21,7 @@ TABLE = "{{ config(materialized='table') }}\n"
 
 
 def project(directory: Path, models: dict[str, str], **more: object) -> Project:
-    write_project(directory, models, **more)  # type: ignore[arg-type]
+    write_project(directory, models, **more)
     return load_project(directory)
 
 

@@ -110,7 +110,7 @@ def fetch(https: tuple[int, ssl.SSLContext]) -> Iterator[Fetch]:
     with httpx.Client(verify=trust, timeout=5, trust_env=False) as client:
 
         def get(path: str, host: str = HOST, **limits: float) -> bytes:
-            world = Web(client, allow_loopback=True, resolve=lambda _host, _port: ["127.0.0.1"], **limits)  # type: ignore[arg-type]
+            world = Web(client, allow_loopback=True, resolve=lambda _host, _port: ["127.0.0.1"], **limits)
             return world.fetch(f"https://{host}:{port}{path}")
 
         yield get

@@ -20,8 +20,8 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.config import Config  # type: ignore[import-untyped]
-from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 ACCESS, SECRET, REGION = "test-access", "test-secret-key", "us-east-1"
 
