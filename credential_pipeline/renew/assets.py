@@ -24,7 +24,8 @@ from credential_pipeline.errors import Terminal
 from credential_pipeline.institution import Institution
 from credential_pipeline.partitions import renewal_windows
 from credential_pipeline.renew.due import Window, due_in, remind, window
-from credential_pipeline.renew.plan import apply_window, plan_window, still_blocked, still_waiting
+from credential_pipeline.renew.plan import apply_window, plan_window
+from credential_pipeline.renew.waiting import still_blocked, still_waiting
 from credential_pipeline.runtime import Runtime
 from credential_pipeline.steps import OWNERS, columns, dagster_errors, small_table
 from credential_pipeline.store.tables import ledger

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from credential_pipeline.issue.chunks import ApplyResult
 from credential_pipeline.renew.due import due_in, remind, windows
-from credential_pipeline.renew.plan import apply_window, plan_window, still_blocked, still_waiting
+from credential_pipeline.renew.plan import apply_window, plan_window
+from credential_pipeline.renew.waiting import still_blocked, still_waiting
 from credential_pipeline.runtime import Runtime
 
 

@@ -14,7 +14,8 @@ from uuid import UUID
 
 from credential_pipeline.institution import Institution
 from credential_pipeline.renew.due import Window, remind, windows
-from credential_pipeline.renew.plan import WindowPlans, apply_window, plan_window, still_blocked
+from credential_pipeline.renew.plan import WindowPlans, apply_window, plan_window
+from credential_pipeline.renew.waiting import still_blocked
 from credential_pipeline_tests.identify.batches import Fields
 from credential_pipeline_tests.issue.desk import AS_OF, DAY, Desk, achievement, evidence, institution, people, user
 

@@ -14,7 +14,7 @@ from credential_pipeline.errors import Terminal
 from credential_pipeline.issue.approve import approve
 from credential_pipeline.issue.plans import open_plans
 from credential_pipeline.renew.due import windows
-from credential_pipeline.renew.plan import still_waiting
+from credential_pipeline.renew.waiting import still_waiting
 from credential_pipeline_tests.issue.desk import SCORE, passed, written
 from credential_pipeline_tests.issue.signers import PEOPLE, RITA
 from credential_pipeline_tests.renew.office import (
